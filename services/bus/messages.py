@@ -1,0 +1,399 @@
+"""What travels: one model a message kind, and the one map from kind to model.
+
+Everything published is written by `write` and everything received is read by `read`; the AsyncAPI document, the JSON
+Schemas and docs/messages.md are generated from `MODELS` (services/bus/reference.py).
+
+Conventions: times are ISO 8601 UTC with milliseconds; `mono` is seconds since the publishing process started its
+clock (a recording: since its first row); `boot` is 16 hex digits drawn at process start (a string, because JavaScript
+cannot hold 64 bits); (stream, boot, seq) is a message's identity. Current is positive when charging; V, A, degC;
+SoC 0..1. `null` = no reading now; a channel absent from the layout is not measured; zero is zero.
+"""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, ValidationError
+
+from services.bus.errors import PayloadError
+from services.bus.topics import Topic
+
+MAX_PAYLOAD: Final = 65_536  # bytes; the brokers' max_packet_size leaves room for topic and header above it
+
+
+def format_time(time: datetime) -> str:
+    """ISO 8601 UTC with milliseconds and a Z."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
+
+
+Time = Annotated[AwareDatetime, PlainSerializer(format_time, return_type=str, when_used="json")]
+Boot = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+Seq = Annotated[int, Field(ge=0, lt=2**53)]
+Channel = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\[\d+\])?$", max_length=64)]
+TimeSource = Literal["ntp", "rtc", "peer", "none"]
+Quality = Annotated[str, StringConstraints(pattern=r"^(suspect|estimated|range|fault:[a-z0-9_]+)$", max_length=40)]
+Severity = Literal["low", "medium", "high", "critical"]
+SEVERITIES: Final[tuple[Severity, ...]] = ("low", "medium", "high", "critical")  # ascending
+Value = float | None
+Values = float | None | list[float | None]
+
+
+def new_boot() -> str:
+    """Draw the identity of a process start: 16 hex digits."""
+    return secrets.token_hex(8)
+
+
+class Model(BaseModel):
+    """Base of all messages: unknown fields are ignored (a newer sender may add some), NaN and Infinity refused."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
+
+
+class StreamMessage(Model):
+    """What every stream message carries: its identity and its time."""
+
+    boot: Boot = Field(description="Process start that published it; 16 hex digits.")
+    seq: Seq = Field(description="Position in this stream since that start: 0, 1, 2, ..")
+    ts: Time = Field(description="When it was true.")
+    mono: float = Field(description="The same by the publisher's steady clock [s].")
+
+
+class Sample(StreamMessage):
+    """telemetry/{profile}: one reading of all channels, or a block of a high-rate profile."""
+
+    time_source: TimeSource = Field("ntp", description="What set the publisher's wall clock; `none` = do not trust ts.")
+    layout: str = Field(min_length=8, max_length=8, description="Hash of the layout that this sample follows.")
+    channels: dict[Channel, Values] = Field(description="Reading of each channel, in the profile's unit.")
+    quality: dict[Channel, Quality] = Field(
+        default_factory=dict,
+        description="Only what is not good: `suspect`, `estimated`, `range`, `fault:<reason>`. Keys are channels, or "
+        "`cell_voltages[7]` for one element of a vector (counted from 0).",
+    )
+    period_s: float | None = Field(None, gt=0, description="Block of a high-rate profile: time between elements [s].")
+    sent: float | None = Field(None, description="Node's monotonic clock when it was published [s]; for latency.")
+
+
+class Estimated(Model):
+    """One estimated quantity."""
+
+    value: float
+    error: float | None = Field(None, ge=0, description="Standard error, same unit.")
+
+
+class SampleId(Model):
+    """Identity of one message within a known stream."""
+
+    boot: Boot
+    seq: Seq
+
+
+class Estimate(StreamMessage):
+    """estimate/{profile}: what streaming physics says of the device (state of charge, leak current, ..)."""
+
+    of: SampleId = Field(description="The sample up to which it holds.")
+    values: dict[Channel, Estimated]
+
+
+class Window(Model):
+    """The samples that a score judged."""
+
+    boot: Boot
+    first: Seq
+    last: Seq
+    holes: int = Field(0, ge=0, description="Steps that were missing, and were held and masked.")
+
+
+class Score(StreamMessage):
+    """score/{model}: a bundle's judgement of one window. `ts` is the time of the window's last sample."""
+
+    bundle: str = Field(description="name@version+first digits of the model's sha256.")
+    profile: str = Field("battery", description="Telemetry stream that was judged.")
+    window: Window
+    score: float = Field(description="Higher is stranger.")
+    threshold: float = Field(description="The bundle's own; whether to alarm is a rule's decision.")
+    shares: dict[Channel, float] = Field(default_factory=dict, description="Each channel's part of the score; sum 1.")
+    compute_ms: float = Field(0.0, ge=0, description="Time in the model [ms].")
+    latency_ms: float | None = Field(None, ge=0, description="From publishing the last sample to this score [ms].")
+
+
+class Evidence(Model):
+    """What raised an alarm."""
+
+    channel: str = Field(description="Channel, score or service that the rule watches.")
+    value: float | None
+    limit: float | None
+    unit: str = ""
+    sample: SampleId | None = None
+    window: Window | None = None
+    quality: str = "good"
+
+
+AlarmState = Literal[
+    "normal",
+    "unacknowledged_active",
+    "acknowledged_active",
+    "rtn_unacknowledged",
+    "latched_unacknowledged",
+    "latched_acknowledged",
+    "shelved",
+    "suppressed",
+    "out_of_service",
+]
+
+
+class Alarm(Model):
+    """State of one alarm: one (device, rule, channel). ANSI/ISA-18.2-2016 states."""
+
+    state: AlarmState
+    occurrence: str | None = Field(None, description="ULID of this raise; an acknowledge names it.")
+    active: bool = Field(description="The condition is true now.")
+    acknowledged: bool = True
+    latched: bool = False
+    shelved_until: Time | None = None
+    severity: Severity
+    raised_at: Time | None = Field(None, description="Time of the sample that raised it.")
+    cleared_at: Time | None = None
+    count: int = Field(0, ge=0, description="Raises so far.")
+    text: str = ""
+    evidence: Evidence | None = None
+
+
+class AlarmStatus(Alarm):
+    """alarm/{rule} (retained): the worst state of the rule's alarms; `alarms` by channel when it watches several."""
+
+    boot: Boot = Field(description="Process start of the alert service.")
+    revision: int = Field(ge=0, description="Rises with every change, over restarts too; drop lower ones.")
+    alarms: dict[str, Alarm] = Field(default_factory=dict)
+
+
+EventType = Literal[
+    "raised",
+    "escalated",
+    "acknowledged",
+    "cleared",
+    "shelved",
+    "unshelved",
+    "reset",
+    "suppressed",
+    "unsuppressed",
+    "out_of_service",
+    "in_service",
+    "drill",
+]
+
+
+class Event(StreamMessage):
+    """event/{rule}: one change in an alarm's life. `ts` is when it happened."""
+
+    type: EventType
+    occurrence: str | None
+    revision: int = Field(ge=0)
+    by: str | None = Field(None, description="Person and place that commanded it; null = the system.")
+    reason: str | None = None
+    trace: str | None = Field(None, description="W3C traceparent.")
+    alarm: Alarm
+
+
+class LayoutChannel(Model):
+    name: Channel
+    unit: str
+    length: int | None = Field(None, ge=1, le=4096, description="Elements of a vector channel; absent = scalar.")
+
+
+class Layout(Model):
+    """layout/{profile} (retained): which channels this device has."""
+
+    profile: str
+    version: int = Field(ge=1)
+    hash: str = Field(min_length=8, max_length=8)
+    period_s: float = Field(gt=0, description="Expected time between samples [s].")
+    channels: list[LayoutChannel] = Field(min_length=1)
+
+
+class Replay(Model):
+    """How far a recorded source is."""
+
+    file: str
+    rows: int
+    published: int
+    finished: bool
+
+
+class Status(Model):
+    """status/{service} (retained, Last Will): life sign of a service, each 10 s."""
+
+    state: Literal["online", "offline"]
+    session: str = Field(description="Drawn at each connection; a will with another session is stale.")
+    installation: str | None = Field(None, description="Drawn once a data folder.")
+    boot: Boot | None = None
+    version: str | None = None
+    ts: Time | None = None
+    time_source: TimeSource | None = None
+    heartbeat_s: float | None = Field(None, gt=0, description="How often to expect it.")
+    counters: dict[str, float] = Field(default_factory=dict)
+    positions: dict[str, SampleId] = Field(
+        default_factory=dict, description="Last message that was worked off, by `{node}/{device}/{stream}`."
+    )
+    replay: Replay | None = None
+
+
+class JournalRange(Model):
+    boot: Boot
+    first: Seq
+    last: Seq
+    from_: Time | None = Field(None, alias="from")
+    to: Time | None = None
+    closed: bool = Field(False, description="The process has ended; nothing follows.")
+    timed: bool = Field(True, description="False: the clock was not set; do not ask for it yet.")
+    tail_unknown: bool = Field(False, description="Not ended cleanly: up to one group may be missing at the end.")
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+
+class LostRange(Model):
+    boot: Boot
+    first: Seq
+    last: Seq
+    from_: Time | None = Field(None, alias="from")
+    to: Time | None = None
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+
+class Journal(Model):
+    """journal/{stream} (retained): what the publisher's outbox can still give, and what it had to drop unconfirmed."""
+
+    page: int = Field(1, ge=1)
+    pages: int = Field(1, ge=1)
+    ranges: list[JournalRange] = Field(default_factory=list)
+    lost: list[LostRange] = Field(default_factory=list)
+
+
+class Backfill(Model):
+    """backfill/{stream}: past messages. Telemetry as columns, other streams as whole messages."""
+
+    boot: Boot
+    seq: list[Seq] = Field(description="Which messages, ascending.")
+    layout: str | None = None
+    time_source: TimeSource | None = None
+    ts: list[Time] = Field(default_factory=list)
+    mono: list[float] = Field(default_factory=list)
+    channels: dict[Channel, list[Values]] = Field(default_factory=dict)
+    quality: dict[str, dict[Channel, Quality]] = Field(default_factory=dict, description="By position in `seq`.")
+    messages: list[dict[str, Any]] = Field(default_factory=list)
+    missing: list[tuple[Seq, Seq]] = Field(default_factory=list, description="Asked for, and not in the journal.")
+
+
+class Acknowledge(Model):
+    """What a person who acknowledges, shelves or resets an alarm saw. `*` as rule acknowledges all active ones."""
+
+    correlation_id: str = Field(min_length=1, max_length=80)
+    action: Literal["acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service"]
+    rule: str
+    channel: str | None = None
+    occurrence: str | None = None
+    revision: int | None = None
+    severity: Severity | None = None
+    by: str = Field(min_length=1, max_length=120)
+    reason: str | None = Field(None, max_length=400)
+    until: Time | None = Field(None, description="Absolute end of a shelf.")
+    expires_at: Time | None = Field(None, description="Do not carry it out after this.")
+
+
+class Fetch(Model):
+    """Asks a publisher for past messages (`backfill`), or tells it what is safely stored (`confirm`)."""
+
+    correlation_id: str = Field(min_length=1, max_length=80)
+    action: Literal["backfill", "confirm"]
+    stream: str
+    device: str
+    boot: Boot
+    ranges: list[tuple[Seq, Seq]]
+
+
+class Command(Model):
+    """command/{service}: the node is asked."""
+
+    correlation_id: str = Field(min_length=1, max_length=80)
+    action: str
+
+
+class Request(Model):
+    """request/{service}: the node asks the cloud."""
+
+    correlation_id: str = Field(min_length=1, max_length=80)
+    action: str
+    device: str | None = None
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Reply(Model):
+    """reply/{service}: answer to a command or a request."""
+
+    correlation_id: str
+    status: Literal["done", "refused", "failed"]
+    reason: str | None = None
+    revision: int | None = None
+
+
+COMMANDS: Final[dict[str, type[Model]]] = {
+    **dict.fromkeys(("acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service"), Acknowledge),
+    **dict.fromkeys(("backfill", "confirm"), Fetch),
+}
+MODELS: Final[dict[str, type[Model]]] = {
+    "telemetry": Sample,
+    "estimate": Estimate,
+    "score": Score,
+    "event": Event,
+    "alarm": AlarmStatus,
+    "layout": Layout,
+    "status": Status,
+    "journal": Journal,
+    "backfill": Backfill,
+    "request": Request,
+    "reply": Reply,
+    "command": Command,
+}
+
+
+M = TypeVar("M", bound=Model)
+
+
+def read(topic: Topic, payload: bytes) -> Model:
+    """Parse a message by the kind in its topic; a command by its action.
+
+    Raises:
+        PayloadError: too large, not JSON, or a field is missing or wrong; names the topic and the first bad field.
+    """
+    model = MODELS[topic.kind]
+    message = read_as(topic, payload, model)
+    if isinstance(message, Command):
+        known = COMMANDS.get(message.action)
+        if known is None:
+            raise PayloadError(str(topic), f"action: {message.action[:40]!r} is none of {', '.join(sorted(COMMANDS))}")
+        return read_as(topic, payload, known)
+    return message
+
+
+def read_as(topic: Topic, payload: bytes, model: type[M]) -> M:
+    """Parse a message of a known model. Raises PayloadError as `read`."""
+    if len(payload) > MAX_PAYLOAD:
+        raise PayloadError(str(topic), f"payload of {len(payload)} bytes, limit {MAX_PAYLOAD}")
+    try:
+        return model.model_validate_json(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))[:120] or "payload"
+        raise PayloadError(str(topic), f"{where}: {first['msg'][:200]}") from None
+
+
+def write(message: Model) -> bytes:
+    """Serialize a message, leaving out optional fields that are not set."""
+    return message.model_dump_json(exclude_none=False, exclude_unset=True).encode()
+
+
+def write_fields(fields: dict[str, Any]) -> bytes:
+    """Serialize the hot path's messages from plain fields; NaN and Infinity become null (orjson)."""
+    return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
