@@ -236,6 +236,7 @@ class Status(Model):
         default_factory=dict, description="Last message that was worked off, by `{node}/{device}/{stream}`."
     )
     replay: Replay | None = None
+    display: list[str] | None = Field(None, description="What the node's 20x4 display shows (alert service).")
 
 
 class JournalRange(Model):
