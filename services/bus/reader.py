@@ -1,0 +1,110 @@
+"""A service's view of its node: streams in order and gap-free, everything else as it comes.
+
+Wires feed.py to the broker: parses, asks publishers' journals for what is missing, routes backfill and confirm
+commands to the own Publisher, and acknowledges a batch when the next one is asked for.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from services.bus.client import Bus, Message
+from services.bus.errors import PayloadError
+from services.bus.feed import Delivery, Feed
+from services.bus.messages import MODELS, Backfill, Fetch, Journal, Model, StreamMessage, new_boot, read, write
+from services.bus.publisher import Publisher, from_backfill
+from services.bus.settings import BusSettings
+from services.bus.topics import PUBLISHER, STREAM_KINDS, Topic
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 0.25
+COMPLAIN_S: Final = 10.0
+
+
+class Reader:
+    """Iterate over `batches()`; keep `cursors()` with your state; `restore()` them before the first batch."""
+
+    def __init__(self, bus: Bus, publisher: Publisher, settings: BusSettings, *, patience_s: float = 3.0) -> None:
+        self._bus, self._publisher, self._settings = bus, publisher, settings
+        self.feed = Feed(patience_s)
+        self._complained = float("-inf")
+        self._ticked = 0.0
+
+    async def batches(self, maximum: int = 500) -> AsyncIterator[list[Delivery]]:
+        """Deliveries in order; an empty list at least every quarter of a second (a tick)."""
+        async for messages in self._bus.batches(maximum, tick_s=TICK_S):
+            deliveries: list[Delivery] = []
+            for message in messages:
+                try:
+                    deliveries += await self._take(message)
+                except PayloadError as error:
+                    self._reject(error)
+            now = time.monotonic()
+            if now - self._ticked >= TICK_S or not messages:
+                self._ticked = now
+                deliveries += await self._tick(now)
+            yield deliveries
+            for message in messages:
+                message.ack()
+
+    async def _take(self, message: Message) -> list[Delivery]:
+        topic = Topic.parse(message.topic)
+        content = read(topic, message.payload)
+        if isinstance(content, StreamMessage):
+            return self.feed.receive(topic, content, time.monotonic())
+        if isinstance(content, Fetch):
+            await self._publisher.handle(topic, content)
+            return []
+        if isinstance(content, Journal):
+            self.feed.announce(topic.stream_topic(), content)
+            return []
+        if isinstance(content, Backfill):
+            return self._unpack(topic.stream_topic(), topic, content)
+        return [Delivery(topic, content)]
+
+    def _unpack(self, stream: Topic, topic: Topic, block: Backfill) -> list[Delivery]:
+        now, model = time.monotonic(), MODELS[stream.kind]
+        deliveries: list[Delivery] = []
+        try:
+            for fields in from_backfill(block):
+                message = model.model_validate(fields)
+                if isinstance(message, StreamMessage):
+                    deliveries += self.feed.receive(stream, message, now)
+        except ValueError as error:
+            raise PayloadError(str(topic), " ".join(str(error).split())[:300]) from None
+        return deliveries + self.feed.missing(stream, block.boot, list(block.missing), now)
+
+    async def _tick(self, now: float) -> list[Delivery]:
+        deliveries, requests = self.feed.due(now)
+        for stream, boot, ranges in requests:
+            command = Topic(stream.node, stream.device, "command", PUBLISHER[stream.kind])
+            fetch = Fetch(
+                correlation_id=new_boot(),
+                action="backfill",
+                stream=stream.stream,
+                device=stream.device,
+                boot=boot,
+                ranges=ranges,
+            )
+            self._bus.counters.add("backfill_asked")
+            await self._bus.publish(command, write(fetch))
+        for name in ("duplicates", "late", "skipped", "waiting"):
+            self._bus.counters.set(name, getattr(self.feed, name))
+        return deliveries
+
+    def _reject(self, error: PayloadError) -> None:
+        self._bus.counters.add("rejected")
+        if time.monotonic() - self._complained > COMPLAIN_S:
+            self._complained = time.monotonic()
+            log.warning("rejected (%d so far): %s", self._bus.counters["rejected"], error)
+
+    def cursors(self) -> dict[str, Any]:
+        return self.feed.cursors()
+
+    def restore(self, cursors: dict[str, Any]) -> None:
+        self.feed.restore(cursors)
+
+
+__all__ = ["STREAM_KINDS", "Delivery", "Model", "Reader"]
