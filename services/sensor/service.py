@@ -1,0 +1,161 @@
+"""A recording in, telemetry out. Wires only: what a reading is worth is decided in readings.py, when it is due in
+pacing.py, and that nothing is lost in services/bus/publisher.py."""
+
+import asyncio
+import logging
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from services.bus.client import Bus
+from services.bus.errors import PayloadError
+from services.bus.messages import Event, Fetch, Replay, Status, format_time, new_boot, read, write
+from services.bus.publisher import Publisher
+from services.bus.settings import BusSettings
+from services.bus.topics import CLOUD_NODE, NODE_DEVICE, Topic, topic_filter
+from services.sensor.pacing import Pacer, Schedule
+from services.sensor.readings import Chunk
+from services.sensor.recorded import Recording, open_recording
+from services.sensor.settings import SensorSettings
+
+log = logging.getLogger(__name__)
+
+READERS = frozenset({"alert", "inference"})
+
+
+async def run(settings: SensorSettings, stop: asyncio.Event) -> None:
+    recording = await asyncio.to_thread(open_recording, settings.replay, settings.map)
+    bus = connection(settings)
+    async with bus, Publisher(bus, settings, "sensor", hand_over_first=False) as publisher:
+        service = RecordedSensor(settings, recording, bus, publisher)
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(service.listen(), name="sensor.listen")
+            replaying = tasks.create_task(service.replay(), name="sensor.replay")
+            await stop.wait()
+            replaying.cancel()
+            listening.cancel()
+
+
+def connection(settings: BusSettings) -> Bus:
+    node = settings.node
+    return Bus(
+        settings,
+        service="sensor",
+        subscribe=[
+            topic_filter(node, "+", "command", "sensor"),
+            topic_filter(node, NODE_DEVICE, "status", "+"),
+            topic_filter(CLOUD_NODE, CLOUD_NODE, "status", "ingest"),
+            topic_filter(node, "+", "event", "+"),
+        ],
+    )
+
+
+class RecordedSensor:
+    """Replays one recording once; a restart goes on where the journal ends, under the same boot."""
+
+    def __init__(self, settings: SensorSettings, recording: Recording, bus: Bus, publisher: Publisher) -> None:
+        self._settings, self._recording, self._bus, self._publisher = settings, recording, bus, publisher
+        self._topic = Topic(settings.node, settings.device, "telemetry", recording.profile.name)
+        self._pacer, self._moved = Pacer(), asyncio.Event()
+        publisher.on_confirm = self._confirmed
+
+    async def replay(self) -> None:
+        recording, topic = self._recording, self._topic
+        await self._resume()
+        first = self._publisher.next_seq(topic)
+        layout = Topic(topic.node, topic.device, "layout", topic.name)
+        await self._bus.publish(layout, write(recording.layout), retain=True)
+        self._report(first, finished=False)
+        log.info("replaying %s: rows %d to %d as %s", recording.path, first, recording.rows, topic)
+        speed = math.inf if self._settings.speed == "max" else float(self._settings.speed)
+        schedule = Schedule(speed, recording.layout.period_s)
+        for chunk in recording.chunks(first):
+            await self._publish(chunk, schedule)
+        await self._publisher.close_boots()
+        self._report(recording.rows, finished=True)
+        log.info("replayed %s: %d rows", recording.path, recording.rows)
+
+    async def _resume(self) -> None:
+        """A replay keeps the boot that it drew first, so that a row has one identity for ever."""
+        name = f"replay {self._recording.identity(self._settings.node, self._settings.device)}"
+        state = self._publisher.recall(name)
+        if state is None:
+            state = {"boot": new_boot()}
+            self._publisher.remember(name, state)
+            await self._publisher.outbox.commit(durable=True)
+        self._publisher.use_boot(state["boot"])
+
+    async def _publish(self, chunk: Chunk, schedule: Schedule) -> None:
+        source, layout = self._recording.map.time_source, self._recording.layout.hash
+        reported = time.monotonic()
+        for i, (channels, quality) in enumerate(chunk.rows):
+            now = time.monotonic()
+            wait = schedule.due(chunk.mono[i], now) - now
+            if wait > 0:
+                await asyncio.sleep(wait)
+            await self._hold_back(chunk.first + i)
+            fields: dict[str, Any] = {
+                "ts": format_time(datetime.fromtimestamp(chunk.times[i], UTC)),
+                "mono": round(chunk.mono[i], 3),
+                "time_source": source,
+                "layout": layout,
+                "channels": channels,
+            }
+            if quality:
+                fields["quality"] = quality
+                self._bus.counters.add("marked")
+            fields["sent"] = round(time.monotonic(), 6)
+            await self._publisher.publish(self._topic, fields)
+            if i % 50 == 49:
+                await asyncio.sleep(0)  # at full speed: let what comes in be read
+            if now - reported > 1.0:
+                reported = now
+                self._report(chunk.first + i + 1, finished=False)
+
+    async def _hold_back(self, seq: int) -> None:
+        while not self._pacer.may_publish(seq, time.monotonic()):
+            self._moved.clear()
+            try:
+                await asyncio.wait_for(self._moved.wait(), 1.0)
+            except TimeoutError:
+                self._bus.counters.add("held_back_s")
+
+    def _report(self, published: int, *, finished: bool) -> None:
+        self._bus.replay = Replay(
+            file=self._recording.path.name, rows=self._recording.rows, published=published, finished=finished
+        )
+        self._bus.beat()
+
+    def _confirmed(self) -> None:
+        confirmed = self._publisher.confirmed.get((str(self._topic), self._publisher.boot))
+        self._pacer.heard(CLOUD_NODE, confirmed.highest if confirmed else None, time.monotonic())
+        self._moved.set()
+
+    async def listen(self) -> None:
+        async for message in self._bus.messages():
+            try:
+                topic = Topic.parse(message.topic)
+                await self._take(topic, read(topic, message.payload))
+            except PayloadError as error:
+                self._bus.counters.add("rejected")
+                log.warning("rejected: %s", error)
+            message.ack()
+
+    async def _take(self, topic: Topic, content: Any) -> None:
+        if isinstance(content, Fetch):
+            await self._publisher.handle(topic, content)
+        elif isinstance(content, Status):
+            self._hear(topic, content)
+        elif isinstance(content, Event) and content.type in ("raised", "escalated"):
+            # what led to an alarm must outlive the power cut that may follow it
+            await self._publisher.outbox.commit(durable=True)
+
+    def _hear(self, topic: Topic, status: Status) -> None:
+        if topic.node == CLOUD_NODE:
+            self._pacer.heard(CLOUD_NODE, None, time.monotonic(), online=status.state == "online")
+        elif topic.name in READERS:
+            at = status.positions.get(f"{self._topic.node}/{self._topic.device}/{self._topic.stream}")
+            position = at.seq if at is not None and at.boot == self._publisher.boot else None
+            self._pacer.heard(topic.name, position, time.monotonic(), online=status.state == "online")
+        self._moved.set()
