@@ -27,6 +27,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._flowing = asyncio.Event()
         self._connections: set[asyncio.Task[None]] = set()
+        self._accepted = threading.Semaphore(0)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -57,6 +58,16 @@ class Proxy:
         """Deliver each byte this much later, in each direction."""
         self._delay_s = seconds
 
+    def forget_connections(self) -> None:
+        """From now on `wait_for_connection` counts."""
+        while self._accepted.acquire(blocking=False):
+            pass
+
+    def wait_for_connection(self, timeout_s: float) -> None:
+        """Wait until somebody connects anew (a black hole accepts, and says nothing)."""
+        if not self._accepted.acquire(timeout=timeout_s):
+            raise TimeoutError(f"no new connection within {timeout_s:g} s")
+
     def _run(self, task: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(task, self._loop).result(timeout=10)
 
@@ -84,6 +95,7 @@ class Proxy:
         connection = self._loop.create_task(self._forward(reader, writer))
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
+        self._accepted.release()
 
     async def _forward(self, near: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
         far_writer: asyncio.StreamWriter | None = None
