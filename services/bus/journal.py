@@ -15,12 +15,18 @@ from typing import Final
 from services.bus.ranges import RangeSet
 
 _SCHEMA: Final = """
-create table if not exists message(stream text, boot text, seq integer, at real, ts real, payload blob,
-  primary key (stream, boot, seq)) without rowid;
+create table if not exists message(id integer primary key, at real, ts real, payload blob);
 create table if not exists boot(number integer primary key, stream text, boot text, closed integer default 0,
   timed integer default 1, confirmed text default '[]', lost text default '[]', unique (stream, boot));
 create table if not exists state(name text primary key, value blob) without rowid;
 """
+
+
+_SEQ_BITS: Final = 32  # message.id = boot.number << 32 | seq: one key, appended in order, no second index
+
+
+def _ids(number: int, first: int, last: int) -> tuple[int, int]:
+    return number << _SEQ_BITS | first, number << _SEQ_BITS | last
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +101,9 @@ class Journal:
                 closed=bool(closed),
                 timed=bool(timed),
             )
-        keys = self._db.execute("select stream, boot, seq, ts, length(payload) from message order by stream, boot, seq")
-        for stream, boot, seq, ts, size in keys:
-            entry = self.index[stream, boot]
+        by_number = {at.number: at for at in self.index.values()}
+        for key, ts, size in self._db.execute("select id, ts, length(payload) from message order by id"):
+            entry, seq = by_number[key >> _SEQ_BITS], key & (1 << _SEQ_BITS) - 1
             entry.from_ts = entry.from_ts if entry.held else ts
             entry.held.add(seq)
             entry.to_ts = ts
@@ -115,17 +121,20 @@ class Journal:
         self._db.execute(f"pragma synchronous = {'full' if durable else 'off'}")
         with self._transaction():
             for entry in new:
-                if (entry.stream, entry.boot) not in self.index:
+                at = self.index.get((entry.stream, entry.boot))
+                if at is None or not at.number:  # 0: buried before anything could be written
                     number = self._db.execute(
                         "insert into boot(stream, boot, timed) values (?, ?, ?) returning number",
                         (entry.stream, entry.boot, entry.timed),
                     ).fetchone()[0]
+                    confirmed = self._early.pop((entry.stream, entry.boot), RangeSet())
+                    lost = at.lost if at else []
                     self.index[entry.stream, entry.boot] = BootIndex(
-                        number, confirmed=self._early.pop((entry.stream, entry.boot), RangeSet()), timed=entry.timed
+                        number, confirmed=confirmed, lost=lost, timed=entry.timed
                     )
             self._db.executemany(
-                "insert or ignore into message values (?, ?, ?, ?, ?, ?)",
-                [(e.stream, e.boot, e.seq, e.at, e.ts, e.payload) for e in new],
+                "insert or ignore into message values (?, ?, ?, ?)",
+                [(self.index[e.stream, e.boot].number << _SEQ_BITS | e.seq, e.at, e.ts, e.payload) for e in new],
             )
             self._db.executemany("insert or replace into state values (?, ?)", list(states))
             for key in self._dirty & self.index.keys():
@@ -159,12 +168,15 @@ class Journal:
     def read(self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int) -> list[tuple[int, bytes]]:
         """Up to `limit` messages (seq, payload) of the ranges, ascending."""
         found: list[tuple[int, bytes]] = []
+        at = self.index.get((stream, boot))
+        if at is None:
+            return found
         for first, last in ranges:
-            found += self._db.execute(
-                "select seq, payload from message where stream = ? and boot = ? and seq between ? and ? "
-                "order by seq limit ?",
-                (stream, boot, first, last, limit - len(found)),
-            ).fetchall()
+            rows = self._db.execute(
+                "select id, payload from message where id between ? and ? order by id limit ?",
+                (*_ids(at.number, first, last), limit - len(found)),
+            )
+            found += [(key & (1 << _SEQ_BITS) - 1, payload) for key, payload in rows]
             if len(found) >= limit:
                 break
         return found
@@ -190,8 +202,8 @@ class Journal:
         with self._transaction():
             for seq, ts, payload in messages:
                 self._db.execute(
-                    "update message set ts = ?, payload = ? where stream = ? and boot = ? and seq = ?",
-                    (ts, payload, stream, boot, seq),
+                    "update message set ts = ?, payload = ? where id = ?",
+                    (ts, payload, at.number << _SEQ_BITS | seq),
                 )
                 at.from_ts = ts if seq == next(iter(at.held))[0] else at.from_ts
                 at.to_ts = ts
@@ -223,13 +235,14 @@ class Journal:
         if self.bytes > self._max_bytes:
             return True
         row = self._db.execute(
-            "select at from message where stream = ? and boot = ? and seq = ?", (stream, boot, seq)
+            "select at from message where id = ?", (self.index[stream, boot].number << _SEQ_BITS | seq,)
         ).fetchone()
         return bool(row and now - row[0] > self._max_age_s)
 
     def _drop(self, stream: str, boot: str, chunk: tuple[int, int], *, tombstone: bool) -> int:
-        at, where = self.index[stream, boot], (stream, boot, *chunk)
-        clause = "from message where stream = ? and boot = ? and seq between ? and ?"
+        at = self.index[stream, boot]
+        where = _ids(at.number, *chunk)
+        clause = "from message where id between ? and ?"
         size, from_ts, to_ts = self._db.execute(
             f"select sum(length(payload)), min(ts), max(ts) {clause}", where
         ).fetchone()
@@ -245,7 +258,7 @@ class Journal:
         at.confirmed.remove(*chunk)
         self.bytes -= size or 0
         oldest = self._db.execute(
-            "select ts from message where stream = ? and boot = ? order by seq limit 1", (stream, boot)
+            "select ts from message where id between ? and ? order by id limit 1", _ids(at.number, 0, (1 << 32) - 1)
         ).fetchone()
         at.from_ts = oldest[0] if oldest else at.to_ts
         self._save(stream, boot)
@@ -261,7 +274,7 @@ class Journal:
 
     def bury(self, entry: Entry) -> None:
         """A message that could not be kept at all (no disk, no memory left): known, and lost."""
-        at = self.index.setdefault((entry.stream, entry.boot), BootIndex(len(self.index) + 1, timed=entry.timed))
+        at = self.index.setdefault((entry.stream, entry.boot), BootIndex(0, timed=entry.timed))
         if at.lost and at.lost[-1].last + 1 == entry.seq:
             at.lost[-1].last, at.lost[-1].to_ts = entry.seq, entry.ts
         else:
