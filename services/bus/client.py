@@ -74,6 +74,7 @@ class Bus:
         service: name in the status topic, `sensor`.
         subscribe: filters; the session outlives the connection, so what comes meanwhile is delivered later.
         node: node under which the status is published (default: settings.node).
+        announce: False = an onlooker without status and Last Will.
     Raises:
         SessionTakenOverError: from batches() and messages(), when another process uses our client id.
     """
@@ -87,6 +88,7 @@ class Bus:
         counters: Counters | None = None,
         client_id: str | None = None,
         node: str | None = None,
+        announce: bool = True,
     ) -> None:
         self.service, self.node = service, node or settings.node
         self.counters = counters or Counters()
@@ -96,7 +98,7 @@ class Bus:
         self.boot: str | None = None  # of the service's streams, if it publishes any
         self.session = ""
         self.status_topic = Topic(self.node, "node" if self.node != "cloud" else "cloud", "status", service)
-        self._settings, self._filters = settings, list(subscribe)
+        self._settings, self._filters, self._announce = settings, list(subscribe), announce
         self._client_id = client_id or f"emberwatch-{self.node}-{service}"
         self._queue: deque[Message] = deque()
         self._arrived, self._room, self._online = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -145,7 +147,7 @@ class Bus:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.connected:
             clean = kind is None or issubclass(kind, asyncio.CancelledError)
-            if clean:
+            if clean and self._announce:
                 offline = Status(state="offline", session=self.session, installation=self._installation)
                 self._send(str(self.status_topic), write(offline), retain=True)
                 await self._drained(5.0)
@@ -265,7 +267,7 @@ class Bus:
 
     def beat(self) -> None:
         """Publish the status now (it goes out each `heartbeat_s` anyway)."""
-        if self.connected:
+        if self.connected and self._announce:
             self._send(str(self.status_topic), write(self.status()), retain=True)
 
     async def _beat(self) -> None:
@@ -306,7 +308,8 @@ class Bus:
         """Blocking part: name look-up, TCP, TLS, and sending CONNECT."""
         self.session = new_boot()
         will = Status(state="offline", session=self.session, installation=self._installation)
-        self._paho.will_set(str(self.status_topic), write(will), qos=1, retain=True)
+        if self._announce:
+            self._paho.will_set(str(self.status_topic), write(will), qos=1, retain=True)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self._settings.session_expiry_s
         properties.ReceiveMaximum = self._settings.receive_maximum

@@ -233,7 +233,7 @@ class Status(Model):
     heartbeat_s: float | None = Field(None, gt=0, description="How often to expect it.")
     counters: dict[str, float] = Field(default_factory=dict)
     positions: dict[str, SampleId] = Field(
-        default_factory=dict, description="Last message that was worked off, by `{node}/{device}/{stream}`."
+        default_factory=dict, description="Last message worked off or published, by `{node}/{device}/{stream}`."
     )
     replay: Replay | None = None
     display: list[str] | None = Field(None, description="What the node's 20x4 display shows (alert service).")

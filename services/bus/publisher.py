@@ -14,9 +14,9 @@ from typing import Any, Final, Self
 
 import orjson
 
+from services.bus import journal
 from services.bus.client import Bus
 from services.bus.errors import PayloadError
-from services.bus import journal
 from services.bus.journal import BootIndex, Entry
 from services.bus.messages import (
     MAX_PAYLOAD,
@@ -40,6 +40,7 @@ from services.bus.topics import Topic
 log = logging.getLogger(__name__)
 
 ANNOUNCE_S: Final = 30.0
+QUIET_S: Final = 2.5  # a stream that pauses announces its end sooner
 PAGE_RANGES: Final = 200
 BLOCK_BYTES: Final = MAX_PAYLOAD * 3 // 4
 BACKFILL_RATE: Final = 3000.0  # messages a second, so that live data goes first
@@ -75,6 +76,7 @@ class Publisher:
         self._fetches: asyncio.Queue[Fetch] = asyncio.Queue(maxsize=1000)
         self._tasks: list[asyncio.Task[None]] = []
         self._announced: dict[str, bytes] = {}
+        self._published_at = float("-inf")
 
     async def __aenter__(self) -> Self:
         await self.outbox.__aenter__()
@@ -146,7 +148,10 @@ class Publisher:
             await self._bus.publish(topic, payload)
         else:
             self._bus.counters.add("deferred")
-        return SampleId(boot=self.boot, seq=seq)
+        identity = SampleId.model_construct(boot=self.boot, seq=seq)
+        self._bus.positions[f"{topic.node}/{topic.device}/{topic.stream}"] = identity
+        self._published_at = time.monotonic()
+        return identity
 
     def remember(self, name: str, state: dict[str, Any]) -> None:
         """Keep a state together with what was published before it (see Outbox.remember)."""
@@ -174,10 +179,14 @@ class Publisher:
     # --- announcing -------------------------------------------------------------------------------------------------
 
     async def _announce_all(self) -> None:
+        announced = float("-inf")
         while True:
             await self._bus.wait_connected()
-            await self.announce()
-            await asyncio.sleep(ANNOUNCE_S)
+            now, last = time.monotonic(), self._published_at
+            if now - announced >= ANNOUNCE_S or (last > announced and now - last > QUIET_S):
+                announced = now
+                await self.announce()
+            await asyncio.sleep(1.0)
 
     async def announce(self) -> None:
         """Publish what the journal holds of each stream, where it has changed."""

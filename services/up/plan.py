@@ -1,0 +1,119 @@
+"""Which processes the whole system is made of, and what each is told. Pure."""
+
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from services.bus.settings import ROOT
+from services.up.ports import Ports
+from services.up.settings import UpSettings
+
+CLOUD_USERS: Final = ("ingest", "dashboard", "alert")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A child process: command, environment beyond our own, and the status topic's service name, if it has one."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    listens: int | None = None
+
+
+def draw_passwords(node: str) -> dict[str, str]:
+    return {user: secrets.token_urlsafe(18) for user in (node, *CLOUD_USERS)}
+
+
+def brokers(settings: UpSettings, ports: Ports, node: str, passwords: Mapping[str, str]) -> list[Process]:
+    start = str(ROOT / "mosquitto" / "start")
+    edge, cloud = str(settings.data / "edge"), str(settings.data / "cloud")
+    users = " ".join(f"{user}:{password}" for user, password in passwords.items())
+    local, far = str(ports["local"]), str(ports["cloud"])
+    return [
+        Process(
+            "broker-cloud",
+            ("sh", start, "cloud"),
+            {"EMBERWATCH_DATA_DIR": cloud, "EMBERWATCH_CLOUD_PORT": far, "EMBERWATCH_CLOUD_USERS": users},
+            ports["cloud"],
+        ),
+        Process(
+            "broker-local",
+            ("sh", start, "local"),
+            {"EMBERWATCH_DATA_DIR": edge, "EMBERWATCH_LOCAL_PORT": local},
+            ports["local"],
+        ),
+        Process(
+            "broker-gateway",
+            ("sh", start, "gateway"),
+            {
+                "EMBERWATCH_DATA_DIR": edge,
+                "EMBERWATCH_NODE": node,
+                "EMBERWATCH_LOCAL_PORT": local,
+                "EMBERWATCH_LAN_PORT": str(ports["gateway"]),
+                "EMBERWATCH_CLOUD_HOST": "127.0.0.1",
+                "EMBERWATCH_CLOUD_PORT": far,
+                "EMBERWATCH_CLOUD_PASSWORD": passwords[node],
+            },
+            ports["gateway"],
+        ),
+    ]
+
+
+def services(
+    settings: UpSettings, ports: Ports, node: str, passwords: Mapping[str, str], database_url: str
+) -> dict[str, Process]:
+    """The Python services by name, in the order of their start."""
+    heartbeat = "2" if settings.until_done else "10"
+    edge = {
+        "EMBERWATCH_NODE": node,
+        "EMBERWATCH_DATA_DIR": str(settings.data / "edge"),
+        "EMBERWATCH_BROKER_PORT": str(ports["local"]),
+        "EMBERWATCH_HEARTBEAT_S": heartbeat,
+    }
+
+    def cloud(user: str) -> dict[str, str]:
+        return {
+            "EMBERWATCH_NODE": "cloud",
+            "EMBERWATCH_DATA_DIR": str(settings.data / "cloud"),
+            "EMBERWATCH_BROKER_PORT": str(ports["cloud"]),
+            "EMBERWATCH_BROKER_USERNAME": user,
+            "EMBERWATCH_BROKER_PASSWORD": passwords[user],
+            "EMBERWATCH_HEARTBEAT_S": heartbeat,
+        }
+
+    api = f"http://127.0.0.1:{ports['ingest']}"
+    environments: dict[str, dict[str, str]] = {
+        "ingest": cloud("ingest")
+        | {"EMBERWATCH_DATABASE_URL": database_url, "EMBERWATCH_HTTP_PORT": str(ports["ingest"])},
+        "alert": edge | {"EMBERWATCH_ROLE": "edge"},
+        "inference": edge,
+        "alert-cloud": cloud("alert") | {"EMBERWATCH_ROLE": "cloud"},
+        "sensor": edge
+        | {"EMBERWATCH_REPLAY": str(settings.replay), "EMBERWATCH_DEVICE": settings.device}
+        | {"EMBERWATCH_SPEED": settings.speed}
+        | ({"EMBERWATCH_MAP": settings.map} if settings.map else {}),
+        "dashboard": cloud("dashboard") | {"EMBERWATCH_API_URL": api, "EMBERWATCH_HTTP_PORT": str(ports["dashboard"])},
+    }
+    if settings.until_done:
+        del environments["dashboard"]  # nobody looks
+    listens = {"ingest": ports["ingest"], "dashboard": ports["dashboard"]}
+    return {
+        name: Process(name, _module(name), environment, listens.get(name)) for name, environment in environments.items()
+    }
+
+
+def _module(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", f"services.{name.removesuffix('-cloud')}")
+
+
+def read_or_draw(path: Path, node: str) -> dict[str, str]:
+    """The passwords of this data folder, drawn at its first use and readable by its owner alone."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{user}:{password}\n" for user, password in draw_passwords(node).items()))
+    return dict(line.split(":", 1) for line in path.read_text().split())

@@ -1,0 +1,59 @@
+"""What `./emberwatch up` may be told."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.bus.errors import ConfigError
+from services.bus.settings import ROOT
+
+DEMO: Final = ROOT / "services" / "sensor" / "recordings" / "car1.parquet"
+DEMO_SPEED: Final = "20"
+
+
+@dataclass(frozen=True, slots=True)
+class UpSettings:
+    """`replay`: recording; `speed`: number or `max`; `data`: folder of databases, journals and logs."""
+
+    replay: Path
+    map: str | None
+    device: str
+    speed: str
+    data: Path
+    until_done: bool
+    port_base: int | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="recording (.parquet or .csv); default: a real car")
+    parser.add_argument(
+        "--map", metavar="MAP", help="column map: a shipped one's name or a YAML file; default: find one"
+    )
+    parser.add_argument("--device", metavar="NAME", default="pack-1", help="the device's name in topics (pack-1)")
+    parser.add_argument("--speed", metavar="N|max", help="times faster than recorded (demo: 20, --replay: 1)")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", default=Path("data"), help="where everything is kept (data)"
+    )
+    parser.add_argument("--until-done", action="store_true", help="end when all is settled; print a JSON summary")
+    parser.add_argument("--port-base", type=int, metavar="N", help="first of six ports; default: free ones from 18800")
+
+
+def from_arguments(arguments: argparse.Namespace) -> UpSettings:
+    """Raises ConfigError naming the option."""
+    speed = arguments.speed or ("1" if arguments.replay else DEMO_SPEED)
+    try:
+        valid = speed == "max" or 0 < float(speed) <= 1e6
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ConfigError("--speed", speed, "expected a number above 0, or max")
+    replay: Path = (arguments.replay or DEMO).absolute()
+    if not replay.is_file():
+        raise ConfigError("--replay", str(replay), "no such file")
+    base: int | None = arguments.port_base
+    if base is not None and not 1024 <= base <= 65_529:
+        raise ConfigError("--port-base", str(base), "expected a number from 1024 to 65529")
+    return UpSettings(
+        replay, arguments.map, arguments.device, speed, arguments.data.absolute(), arguments.until_done, base
+    )
