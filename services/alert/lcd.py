@@ -1,0 +1,112 @@
+"""The 20x4 character display as four lines of text. Pure: the same view at the same second is the same frame."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from services.alert.machine import Machine
+from services.bus.messages import SEVERITIES, Severity
+
+WIDTH: Final = 20
+LINES: Final = 4
+PAGE_S: Final = 4  # how long a page stays [s]
+MARKS: Final = "*+-+"  # moves each second: a display that has frozen looks healthy otherwise
+Led = Literal["GREEN", "AMBER", "RED"]
+STATES: Final = {
+    "unacknowledged_active": "UNACK",
+    "acknowledged_active": "ACK",
+    "rtn_unacknowledged": "RTN",
+    "latched_unacknowledged": "LATCH",
+    "latched_acknowledged": "LATCH",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One annunciated alarm."""
+
+    severity: Severity
+    device: str
+    rule: str
+    channel: str
+    state: str
+    value: float | None
+    limit: float | None
+    unit: str
+    digits: int
+
+    @classmethod
+    def of(cls, device: str, rule: str, channel: str, machine: Machine, digits: int) -> "Entry":
+        e = machine.evidence or {}
+        value, limit, unit = e.get("value"), e.get("limit"), e.get("unit") or ""
+        return cls(machine.severity, device, rule, channel, machine.state, value, limit, unit, digits)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the display shows.
+
+    Args:
+        alarms: worst first.
+        readings: (device, channels) of each device; channels None = silent.
+        clock: `08:15:02`.
+        second: steady count of seconds; moves the mark.
+        since_change_s: time since the alarms changed: a new alarm is shown first [s].
+    """
+
+    alarms: Sequence[Entry]
+    readings: Sequence[tuple[str, Mapping[str, object] | None]]
+    clock: str
+    second: int
+    since_change_s: float = 0.0
+
+
+def led(severities: Sequence[Severity]) -> Led:
+    """Colour of the lamp by the worst severity: red from `high` on. Green blinks, to show life."""
+    if not severities:
+        return "GREEN"
+    worst = max(SEVERITIES.index(s) for s in severities)
+    return "RED" if worst >= SEVERITIES.index("high") else "AMBER"
+
+
+def frame(view: View) -> list[str]:
+    """Four lines of 20 ASCII characters: colour, page, clock, moving mark; then an alarm, or a device's readings."""
+    pages = [_alarm(e) for e in view.alarms] + [_readings(d, c, view) for d, c in view.readings]
+    pages = pages or [["no device yet", "", _counts(view)]]
+    at = int(view.since_change_s // PAGE_S) % len(pages)
+    what = f"{at + 1}/{len(view.alarms)}" if at < len(view.alarms) else ("ALRM" if view.alarms else "OK")
+    mark = MARKS[view.second % len(MARKS)]
+    head = f"{led([e.severity for e in view.alarms]):<5} {what[:4]:<4}{view.clock:>8}{mark:>2}"
+    return [_line(text) for text in (head, *pages[at])]
+
+
+def _line(text: str) -> str:
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return f"{printable[:WIDTH]:<{WIDTH}}"
+
+
+def _alarm(e: Entry) -> list[str]:
+    state = STATES.get(e.state, "")
+    limit = "" if e.limit is None else f"/{e.limit:.{e.digits}f}"
+    value = "no reading" if e.value is None else f"{e.value:.{e.digits}f}{limit}{e.unit}"
+    where = e.device if e.channel in ("score", e.device) else f"{e.device} {e.channel}"
+    room = WIDTH - 1 - len(state)
+    return [f"{e.severity[:4].upper()} {e.rule}", where, f"{value[:room]:<{room}} {state}"]
+
+
+def _readings(device: str, channels: Mapping[str, object] | None, view: View) -> list[str]:
+    if channels is None:
+        return [device, "no data", _counts(view)]
+
+    def number(name: str, digits: int, unit: str, scale: float = 1.0) -> str:
+        value = channels.get(name)
+        return f"{value * scale:.{digits}f}{unit}" if isinstance(value, int | float) else f"--{unit}"
+
+    power = f"{number('voltage', 1, 'V')} {number('current', 1, 'A')}"
+    state = f"{number('temperature_max', 0, 'C')} {number('soc', 0, '%', 100)} d{number('cell_spread', 0, 'mV', 1000)}"
+    return [device, power, _counts(view) if view.alarms and view.second % 2 else state]
+
+
+def _counts(view: View) -> str:
+    unacknowledged = sum(e.state in ("unacknowledged_active", "rtn_unacknowledged") for e in view.alarms)
+    return f"{len(view.alarms)} alarms {unacknowledged} unack" if view.alarms else "no alarm"

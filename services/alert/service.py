@@ -1,0 +1,181 @@
+"""Telemetry, scores, estimates and heartbeats in; display, events and retained alarm states out. Wires only.
+
+Order at a change: the display first, then the event (on the disk before it is sent), then the retained state. The
+state is kept in one block with each event, and names the events that have yet to follow (`unsent`), so that a service
+that is killed in between neither loses nor repeats one.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from services.alert.engine import Engine, Now
+from services.alert.lcd import Entry, View, frame, led
+from services.alert.outputs.console import Console
+from services.alert.outputs.output import Output
+from services.alert.register import Change
+from services.alert.rules import RuleSet
+from services.alert.settings import AlertSettings
+from services.bus.client import Bus
+from services.bus.feed import Delivery
+from services.bus.messages import Acknowledge, SampleId, StreamMessage, write, write_fields
+from services.bus.publisher import Publisher
+from services.bus.reader import Reader
+from services.bus.topics import Topic, topic_filter
+
+log = logging.getLogger(__name__)
+STATE = "alert"
+TICK_S = 1.0
+
+
+def filters(settings: AlertSettings) -> list[str]:
+    """What the service subscribes to."""
+    node = settings.own_node
+    commands = [topic_filter(node=node, kind="command", name="alert")]
+    if settings.role == "cloud":
+        return [topic_filter(kind="status"), *commands]
+    kinds = ("telemetry", "estimate", "score", "layout", "status", "journal", "backfill")
+    return [topic_filter(node=node, kind=kind) for kind in kinds] + commands
+
+
+async def serve(settings: AlertSettings, rules: RuleSet, stop: asyncio.Event) -> None:
+    """Run until `stop` is set."""
+    node = settings.own_node
+    outputs: list[Output] = [Console(settings.data_dir / "lcd.txt")]
+    bus = Bus(settings, service="alert", subscribe=filters(settings), node=node)
+    async with bus, Publisher(bus, settings, "alert") as publisher:
+        engine = Engine(node, rules, time.monotonic(), cloud=settings.role == "cloud")
+        service = Service(bus, publisher, Reader(bus, publisher, settings), engine, outputs, settings)
+        judging = asyncio.create_task(service.run(), name="alert.judge")
+        stopping = asyncio.create_task(stop.wait(), name="alert.stop")
+        await asyncio.wait((judging, stopping), return_when=asyncio.FIRST_COMPLETED)
+        bus.close_intake()
+        stopping.cancel()
+        await judging
+
+
+class Service:
+    """One node's alarms."""
+
+    def __init__(
+        self, bus: Bus, publisher: Publisher, reader: Reader, engine: Engine, outputs: Sequence[Output],
+        settings: AlertSettings,
+    ) -> None:  # fmt: skip
+        self._bus, self._publisher, self._reader, self._engine = bus, publisher, reader, engine
+        self._outputs, self._settings = outputs, settings
+        self._ticked = self._kept = self._changed = time.monotonic()
+        self._answers: list[tuple[Topic, bytes]] = []
+
+    async def run(self) -> None:
+        await self._resume()
+        async for batch in self._reader.batches():
+            changes = [c for delivery in batch for c in self._judge(delivery)]
+            now = _now()
+            if now.mono - self._ticked >= TICK_S or changes:
+                changes += self._engine.tick(now, self._bus.connected)
+                self._ticked = now.mono
+                self._show(now, changes)
+            await self._publish(changes)
+            if now.mono - self._kept >= self._settings.state_s:
+                self._keep([])
+        self._keep([])
+        for output in self._outputs:
+            with contextlib.suppress(OSError):
+                output.close()
+
+    async def _resume(self) -> None:
+        """Go on from the state of the last run; publish the retained states again (the broker may be new)."""
+        state = self._publisher.recall(STATE)
+        changes: list[Change] = []
+        if state is not None:
+            self._reader.restore(state["cursors"])
+            changes = [Change(**c) for c in state["unsent"]] + self._engine.restore(state["engine"], _now())
+        for key in self._engine.register.alarms:
+            await self._retain(*key)
+        await self._publish(changes)
+
+    def _judge(self, delivery: Delivery) -> list[Change]:
+        topic, message = delivery.topic, delivery.message
+        if isinstance(message, Acknowledge):
+            reply, changes = self._engine.command(topic.device, message, _now())
+            self._answers.append((Topic(topic.node, topic.device, "reply", "alert"), write(reply)))
+            return changes
+        if isinstance(message, StreamMessage):
+            if delivery.late:
+                self._bus.counters.add("late_not_judged")
+                return []
+            self._bus.positions[f"{topic.node}/{topic.device}/{topic.stream}"] = SampleId(
+                boot=message.boot, seq=message.seq
+            )
+        return self._engine.take(topic, message, _now())
+
+    async def _publish(self, changes: Sequence[Change]) -> None:
+        """Events, each with the state that it leads to; then the retained states; then answers to commands."""
+        if changes or self._answers:
+            state = self._state()
+            for i, change in enumerate(changes):
+                self._publisher.remember(STATE, state | {"unsent": [c.to_dict() for c in changes[i + 1 :]]})
+                topic = Topic(self._engine.node, change.device, "event", change.rule)
+                await self._publisher.publish(topic, change.fields(), durable=i == len(changes) - 1)
+                self._bus.counters.add(f"event_{change.type}")
+            if not changes:
+                self._publisher.remember(STATE, state | {"unsent": []})
+            self._kept = time.monotonic()
+            for device, rule in dict.fromkeys((c.device, c.rule) for c in changes):
+                await self._retain(device, rule)
+        answers, self._answers = self._answers, []
+        for topic, payload in answers:
+            await self._bus.publish(topic, payload)
+
+    async def _retain(self, device: str, rule: str) -> None:
+        fields = {"boot": self._publisher.boot} | self._engine.register.status(device, rule)
+        topic = Topic(self._engine.node, device, "alarm", rule)
+        await self._bus.publish(topic, write_fields(fields), retain=True)
+
+    def _state(self) -> dict[str, Any]:
+        return {"engine": self._engine.to_dict(), "cursors": self._reader.cursors()}
+
+    def _keep(self, unsent: list[Change]) -> None:
+        self._publisher.remember(STATE, self._state() | {"unsent": unsent})
+        self._kept = time.monotonic()
+
+    def _show(self, now: Now, changes: Sequence[Change]) -> None:
+        if changes:
+            self._changed = now.mono
+        view = view_of(self._engine, now, now.mono - self._changed)
+        lines, colour = frame(view), led([e.severity for e in view.alarms])
+        self._bus.display = lines
+        self._bus.counters.set("alarms_shown", len(view.alarms))
+        for output in self._outputs:
+            try:
+                output.show(lines, colour)
+                for change in changes:
+                    output.changed(change)
+            except OSError as error:
+                self._bus.counters.add("output_failed")
+                log.error("%s: %s", type(output).__name__, error)
+        if changes:
+            self._bus.beat()
+
+
+def view_of(engine: Engine, now: Now, since_change_s: float) -> View:
+    """What the display shows at `now`."""
+    rules = engine.rules.by_name()
+    alarms = [
+        Entry.of(device, rule, channel, machine, rules[rule].digits)
+        for device, rule, channel, machine in engine.register.annunciated()
+    ]
+    readings = [
+        (device, s.last.channels if s.last and not engine.liveness.streams[device, p].update(now.mono) else None)
+        for (device, p), s in engine.streams.items()
+    ]
+    clock = datetime.fromtimestamp(now.wall, UTC).strftime("%H:%M:%S")
+    return View(alarms, readings, clock, int(now.mono), since_change_s)
+
+
+def _now() -> Now:
+    return Now(time.monotonic(), time.time())

@@ -1,0 +1,33 @@
+"""Settings of the alert service: section `alert` of the file, `EMBERWATCH_` variables."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from services.bus.settings import ROOT, BusSettings
+from services.bus.topics import CLOUD_NODE
+
+
+class AlertSettings(BusSettings):
+    """On the edge it judges the node's devices; in the cloud it watches over the nodes."""
+
+    section: ClassVar[str] = "alert"
+
+    role: Literal["edge", "cloud"] = Field("edge", title="Role", description="`edge` on a node, `cloud` on the server.")
+    rules: list[Path] = Field(
+        default_factory=list,
+        title="Rule files",
+        description="Default: rules/battery.yaml and rules/node.yaml on the edge, rules/cloud.yaml in the cloud.",
+    )
+    state_s: float = Field(10.0, gt=0, title="State", description="Longest time between two savings of the state [s].")
+
+    @property
+    def rule_files(self) -> list[Path]:
+        shipped = ("battery.yaml", "node.yaml") if self.role == "edge" else ("cloud.yaml",)
+        return self.rules or [ROOT / "rules" / name for name in shipped]
+
+    @property
+    def own_node(self) -> str:
+        """Under whose name alarms are published."""
+        return self.node if self.role == "edge" else CLOUD_NODE
