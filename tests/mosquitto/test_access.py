@@ -78,24 +78,29 @@ def test_the_cloud_connection_over_tls(tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(str(ca))
     certificate.private_key_pem.write_to_path(str(key))
     chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
-    local, lan, port = free_ports(3)
+    local, lan, port, tls = free_ports(4)
     server = {"EMBERWATCH_CLOUD_USERS": f"{NODE}:n ingest:i", "EMBERWATCH_CLOUD_PORT": str(port)}
-    server |= {"EMBERWATCH_SERVER_CERT": str(chain), "EMBERWATCH_SERVER_KEY": str(key)}
+    server |= {"EMBERWATCH_SERVER_CERT": str(chain), "EMBERWATCH_SERVER_KEY": str(key), "EMBERWATCH_TLS_PORT": str(tls)}
     node = {"EMBERWATCH_NODE": NODE, "EMBERWATCH_LOCAL_PORT": str(local), "EMBERWATCH_LAN_PORT": str(lan)}
-    node |= {"EMBERWATCH_CLOUD_HOST": "127.0.0.1", "EMBERWATCH_CLOUD_PORT": str(port)}
+    node |= {"EMBERWATCH_CLOUD_HOST": "127.0.0.1", "EMBERWATCH_CLOUD_PORT": str(tls)}
     node |= {"EMBERWATCH_CLOUD_CA": str(ca), "EMBERWATCH_CLOUD_PASSWORD": "n"}
     cloud = Broker("cloud", port, server, tmp_path)
     running = [cloud, Broker("local", local, node, tmp_path), Broker("gateway", lan, node, tmp_path)]
     try:
         for broker in running:
             broker.start()
-        with Client(port, ("ingest", "i"), ca=str(ca)) as ingest, running[1].client() as sensor:
+        with Client(port, ("ingest", "i")) as ingest, running[1].client() as sensor:
             ingest.subscribe("emberwatch/#")
             topic = f"emberwatch/v1/{NODE}/node/status/sensor"
             sensor.publish(topic, "online", retain=True)
             assert ingest.wait_for(topic, "online")
-        with pytest.raises((OSError, TimeoutError)), Client(port, ("ingest", "i"), timeout_s=2):
+            with Client(tls, (NODE, "n"), ca=str(ca)) as other:
+                other.publish(topic, "offline")
+            assert ingest.wait_for(topic, "offline")
+        with pytest.raises((OSError, TimeoutError)), Client(tls, ("ingest", "i"), timeout_s=2):
             pass  # without TLS
+        with pytest.raises(ConnectionError, match="Not authorized"), Client(tls, ca=str(ca)):
+            pass  # without a password
     finally:
         for broker in running:
             broker.kill()

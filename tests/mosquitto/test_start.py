@@ -9,7 +9,8 @@ import pytest
 
 from tests.fixtures_mosquitto import START, Broker, free_ports
 
-GOOD = {
+PEM = str(START)  # a file that can be read
+GOOD: dict[str, dict[str, str]] = {
     "local": {},
     "gateway": {"EMBERWATCH_NODE": "pi"},
     "cloud": {"EMBERWATCH_CLOUD_USERS": "ingest:i pi:p"},
@@ -48,12 +49,28 @@ def refused(folder: Path, role: str, variables: dict[str, str]) -> str:
         ("gateway", {"EMBERWATCH_LAN_PASSWORD": "two words"}, "EMBERWATCH_LAN_PASSWORD"),
         ("gateway", {"EMBERWATCH_CLOUD_HOST": "cloud.example\naddress x"}, "EMBERWATCH_CLOUD_HOST"),
         ("gateway", {"EMBERWATCH_CLOUD_CA": "/nowhere/ca.pem"}, "EMBERWATCH_CLOUD_CA='/nowhere/ca.pem': no such file"),
-        ("gateway", {"EMBERWATCH_CLOUD_CERT": "/etc/hostname"}, "EMBERWATCH_CLOUD_KEY is not set"),
+        ("gateway", {"EMBERWATCH_CLOUD_CERT": PEM}, "EMBERWATCH_CLOUD_KEY is not set"),
         ("cloud", {"EMBERWATCH_CLOUD_USERS": ""}, "EMBERWATCH_CLOUD_USERS is not set"),
         ("cloud", {"EMBERWATCH_CLOUD_USERS": "ingest:i alert"}, "EMBERWATCH_CLOUD_USERS: entry 2 is not"),
         ("cloud", {"EMBERWATCH_CLOUD_USERS": "a/+:x"}, "EMBERWATCH_CLOUD_USERS: entry 1 is not"),
         ("cloud", {"EMBERWATCH_CLOUD_ANONYMOUS": "1", "EMBERWATCH_CLOUD_BIND": "0.0.0.0"}, "on loopback only"),
-        ("cloud", {"EMBERWATCH_SERVER_KEY": "/etc/hostname"}, "EMBERWATCH_SERVER_CERT is not set"),
+        (
+            "cloud",
+            {"EMBERWATCH_CLOUD_ANONYMOUS": "1", "EMBERWATCH_SERVER_CERT": PEM, "EMBERWATCH_SERVER_KEY": PEM},
+            "not with",
+        ),
+        (
+            "cloud",
+            {"EMBERWATCH_CLOUD_USERS": "pi:demo i:x", "EMBERWATCH_PUBLISHED": "127.0.0.1 0.0.0.0"},
+            "open on 0.0.0.0",
+        ),
+        (
+            "cloud",
+            {"EMBERWATCH_CLOUD_USERS": "i:x pi:demo", "EMBERWATCH_PUBLISHED": "192.168.1.5"},
+            "open on 192.168.1.5",
+        ),
+        ("gateway", {"EMBERWATCH_LAN_PASSWORD": "demo", "EMBERWATCH_PUBLISHED": "0.0.0.0"}, "LAN_PASSWORD is `demo`"),
+        ("cloud", {"EMBERWATCH_SERVER_KEY": PEM}, "EMBERWATCH_SERVER_CERT is not set"),
     ],
 )
 def test_bad_variables_are_refused_by_name(tmp_path: Path, role: str, variables: dict[str, str], error: str) -> None:
