@@ -173,7 +173,7 @@ class EmbeddedPostgres:
 
     def _said(self) -> str:
         with contextlib.suppress(OSError):
-            return " | ".join((self.data_dir / "postgres.log").read_text(errors="replace").splitlines()[-4:])
+            return " | ".join((self.data_dir / "postgres.log").read_text(errors="replace").splitlines()[-6:])
         return "no log"
 
 
