@@ -22,18 +22,25 @@ class Client:
         user: name and password, or None to be anonymous.
         client_id: set = the session outlives the connection for an hour.
         ca: certificate authority's file; set = TLS.
+        timeout_s: how long to wait for the broker to accept the connection.
     Raises:
         ConnectionError: the broker refused the connection; the message is its reason.
     """
 
     def __init__(
-        self, port: int, user: tuple[str, str] | None = None, *, client_id: str | None = None, ca: str | None = None
+        self,
+        port: int,
+        user: tuple[str, str] | None = None,
+        *,
+        client_id: str | None = None,
+        ca: str | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._changed = threading.Condition()
         self._messages: list[paho.MQTTMessage] = []
         self._connected: ReasonCode | None = None
         self._acknowledged: dict[int, ReasonCode] = {}
-        self._port, self._client_id = port, client_id
+        self._port, self._client_id, self._timeout_s = port, client_id, timeout_s
         self._paho = paho.Client(CallbackAPIVersion.VERSION2, client_id or "", protocol=paho.MQTTv5)
         self._paho.max_inflight_messages_set(500)
         if user is not None:
@@ -62,7 +69,11 @@ class Client:
         properties.ReceiveMaximum = 1000
         self._paho.connect("127.0.0.1", self._port, clean_start=self._client_id is None, properties=properties)
         self._paho.loop_start()
-        self._wait(lambda: self._connected is not None, TIMEOUT_S, "connect")
+        try:
+            self._wait(lambda: self._connected is not None, self._timeout_s, "connect")
+        except TimeoutError:
+            self.__exit__(None, None, None)
+            raise
         assert self._connected is not None
         if self._connected.is_failure:
             self._paho.loop_stop()
