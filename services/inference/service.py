@@ -1,0 +1,99 @@
+"""Telemetry and layouts in, scores out. Wires only.
+
+Each score is published with the state "this window is judged" in one block of the journal, so a service that is killed
+in between neither loses nor repeats one: after a restart it has the samples delivered again from where its next window
+begins.
+"""
+
+import asyncio
+import logging
+import time
+
+from services.bus.client import Bus
+from services.bus.feed import Delivery
+from services.bus.messages import Layout, Sample
+from services.bus.publisher import Publisher
+from services.bus.reader import Reader
+from services.bus.topics import Topic, topic_filter
+from services.inference.judge import Judge
+from services.inference.settings import InferenceSettings
+from services.inference.shelf import Shelf
+
+log = logging.getLogger(__name__)
+CURSORS = "cursors"
+LOOK_S = 2.0  # how often the bundles' folders are looked at
+KEEP_S = 1.0
+
+
+async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
+    """Run until `stop` is set."""
+    node = settings.node
+    filters = [topic_filter(node, kind=kind) for kind in ("telemetry", "layout", "journal", "backfill")]
+    filters.append(topic_filter(node, kind="command", name="inference"))
+    bus = Bus(settings, service="inference", subscribe=filters)
+    async with bus, Publisher(bus, settings, "inference") as publisher:
+        service = Service(bus, publisher, Reader(bus, publisher, settings), Shelf(settings.bundles))
+        judging = asyncio.create_task(service.run(), name="inference.judge")
+        stopping = asyncio.create_task(stop.wait(), name="inference.stop")
+        await asyncio.wait((judging, stopping), return_when=asyncio.FIRST_COMPLETED)
+        bus.close_intake()
+        stopping.cancel()
+        await judging
+
+
+class Service:
+    """One node's detectors."""
+
+    def __init__(self, bus: Bus, publisher: Publisher, reader: Reader, shelf: Shelf) -> None:
+        self._bus, self._publisher, self._reader, self._shelf = bus, publisher, reader, shelf
+        self._judge = Judge(bus.counters, publisher.remember, publisher.recall)
+        self._looked = self._kept = float("-inf")
+
+    async def run(self) -> None:
+        self._look()
+        self._resume()
+        async for batch in self._reader.batches():
+            for delivery in batch:
+                await self._take(delivery)
+            self._bus.positions.update(self._judge.positions)
+            now = time.monotonic()
+            if now - self._looked >= LOOK_S:
+                self._look()
+            if now - self._kept >= KEEP_S:
+                self._keep()
+        self._keep()
+
+    def _resume(self) -> None:
+        """Go back to where the windows begin that were not judged when the last run ended."""
+        cursors = self._publisher.recall(CURSORS) or {}
+        for text in cursors:
+            needed = self._judge.needed(Topic.parse(text), self._shelf.bundles)
+            if needed is not None:
+                cursors[text] = list(needed)
+        self._reader.restore(cursors)
+
+    def _look(self) -> None:
+        if self._shelf.refresh():
+            self._judge.use(self._shelf.bundles)
+        self._bus.counters.set("bundles", len(self._shelf.bundles))
+        self._bus.counters.set("bundles_refused", self._shelf.refused)
+        self._looked = time.monotonic()
+
+    async def _take(self, delivery: Delivery) -> None:
+        topic, message = delivery.topic, delivery.message
+        if isinstance(message, Layout):
+            scored = self._judge.layout(topic, message)
+        elif isinstance(message, Sample):
+            if delivery.late:  # its step is closed and masked; going back would score twice
+                self._bus.counters.add("late_not_judged")
+                return
+            scored = self._judge.sample(topic, message)
+        else:
+            return
+        for score_topic, fields in scored:
+            await self._publisher.publish(score_topic, fields)
+
+    def _keep(self) -> None:
+        self._judge.keep()
+        self._publisher.remember(CURSORS, self._judge.hold_back(self._reader.cursors()))
+        self._kept = time.monotonic()

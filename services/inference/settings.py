@@ -1,0 +1,20 @@
+"""Settings of the inference service: section `inference` of the settings file, or EMBERWATCH_BUNDLES."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from services.bus.settings import ROOT, BusSettings
+
+
+class InferenceSettings(BusSettings):
+    """What the inference service needs besides its broker."""
+
+    section: ClassVar[str] = "inference"
+
+    bundles: list[Path] = Field(
+        [ROOT / "bundles"],
+        title="Bundles",
+        description="Bundle folders, or folders of bundle folders. Changes are taken over within seconds.",
+    )
