@@ -28,7 +28,9 @@ def draw_passwords(node: str) -> dict[str, str]:
     return {user: secrets.token_urlsafe(18) for user in (node, *CLOUD_USERS)}
 
 
-def brokers(settings: UpSettings, ports: Ports, node: str, passwords: Mapping[str, str]) -> list[Process]:
+def brokers(
+    settings: UpSettings, ports: Ports, node: str, passwords: Mapping[str, str], bridge_port: int
+) -> list[Process]:
     start = str(ROOT / "mosquitto" / "start")
     edge, cloud = str(settings.data / "edge"), str(settings.data / "cloud")
     users = " ".join(f"{user}:{password}" for user, password in passwords.items())
@@ -55,7 +57,7 @@ def brokers(settings: UpSettings, ports: Ports, node: str, passwords: Mapping[st
                 "EMBERWATCH_LOCAL_PORT": local,
                 "EMBERWATCH_LAN_PORT": str(ports["gateway"]),
                 "EMBERWATCH_CLOUD_HOST": "127.0.0.1",
-                "EMBERWATCH_CLOUD_PORT": far,
+                "EMBERWATCH_CLOUD_PORT": str(bridge_port),
                 "EMBERWATCH_CLOUD_PASSWORD": passwords[node],
             },
             ports["gateway"],

@@ -28,10 +28,17 @@ READY_S: Final = 90.0
 
 
 class System:
-    """`async with System(...) as system` is the running system; `async with` ends it in order."""
+    """`async with System(...) as system` is the running system; leaving it ends everything in order.
 
-    def __init__(self, settings: UpSettings, ports: Ports, database_url: str | None = None) -> None:
-        self.settings, self.ports = settings, ports
+    Args:
+        database_url: a PostgreSQL of your own; None = the embedded one.
+        bridge_port: where the gateway finds the cloud broker, if not at its port (a proxy that cuts).
+    """
+
+    def __init__(
+        self, settings: UpSettings, ports: Ports, database_url: str | None = None, bridge_port: int | None = None
+    ) -> None:
+        self.settings, self.ports, self._bridge_port = settings, ports, bridge_port or ports["cloud"]
         self.node = BusSettings.load().node
         self.children: dict[str, Child] = {}
         self.statuses: dict[str, Status] = {}
@@ -49,6 +56,8 @@ class System:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # first those who would call the orderly end of the others an alarm
+        await asyncio.gather(*(c.stop() for name, c in self.children.items() if name.startswith("alert")))
         await self._stack.aclose()
 
     async def _start(self) -> None:
@@ -58,7 +67,7 @@ class System:
         self.http = await self._stack.enter_async_context(
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports['ingest']}", timeout=60)
         )
-        for process in plan.brokers(settings, ports, node, passwords):
+        for process in plan.brokers(settings, ports, node, passwords, self._bridge_port):
             await self._spawn(process)
             await self._listening(process)
         url = self._database_url or await self._postgres()

@@ -15,7 +15,7 @@ from tests.fixtures_mosquitto import free_ports
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = f"emberwatch-test-{os.getpid()}"
 FILES = ["-f", "docker-compose.yml", "-f", "deploy/docker/compose.ci.yml"]
-PUBLISHED = ["LAN_PORT", "CLOUD_LISTEN", "TLS_PORT", "HTTP_PORT", "DASHBOARD_PORT"]
+PUBLISHED = ["LAN_PORT", "CLOUD_LISTEN", "TLS_PORT", "REST_PORT", "DASHBOARD_PORT"]
 DEMO = {"sensor", "inference", "alert", "alert-cloud", "ingest", "dashboard", "postgres"}
 DEMO |= {"broker-local", "broker-gateway", "broker-cloud"}
 
@@ -79,7 +79,7 @@ def demo(docker_engine: str) -> Iterator[dict[str, str]]:
 
 @pytest.mark.timeout(1200)
 def test_the_demo_serves_moving_samples_and_the_dashboard(demo: dict[str, str]) -> None:
-    rest = f"http://127.0.0.1:{demo['EMBERWATCH_HTTP_PORT']}"
+    rest = f"http://127.0.0.1:{demo['EMBERWATCH_REST_PORT']}"
     assert fetch(f"{rest}/healthz")[0] == 200
 
     def received() -> int:
