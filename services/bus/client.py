@@ -1,42 +1,27 @@
-"""One MQTT 5 connection. `async with Bus(...) as bus`, `async for batch in bus.batches()`, `message.ack()`.
-
-paho-mqtt is driven by the event loop itself (no thread): reading stops when our queue is full, so the broker, not this
-process, holds what we cannot take. Only connecting, which may block on a name server, runs in a thread.
-"""
+"""One MQTT 5 connection. `async with Bus(...) as bus`, `async for batch in bus.batches()`, `message.ack()`."""
 
 import asyncio
-import contextlib
 import logging
-import random
-import socket
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final, Self, cast
-
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
+from typing import Any, Final, Self
 
 from services.bus.clock import time_source
+from services.bus.connection import INFLIGHT_MAX, Connection
 from services.bus.counters import Counters
 from services.bus.errors import EmberwatchError, PayloadError, SessionTakenOverError
 from services.bus.installation import installation_id
 from services.bus.messages import MAX_PAYLOAD, Model, Replay, Reply, SampleId, Status, new_boot, read_as, write
 from services.bus.settings import BusSettings
-from services.bus.topics import Topic
+from services.bus.topics import CLOUD_NODE, NODE_DEVICE, Topic
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_S: Final = 15
-UNACKNOWLEDGED_MAX: Final = 2000  # of our own publications; beyond it publish() waits
+UNACKNOWLEDGED_MAX: Final = INFLIGHT_MAX  # of our own publications; beyond it publish() waits
 QUEUE_MAX: Final = 8000  # received and not yet taken; beyond it the socket is not read
-_TAKEN_OVER: Final = 0x8E
 
 
 def package_version() -> str:
@@ -54,16 +39,16 @@ class Message:
     payload: bytes
     retained: bool
     redelivered: bool
-    _bus: "Bus"
-    _mid: int
-    _connection: int
+    _connection: Connection
+    _mid: int  # 0: sent at QoS 0, nothing to acknowledge
+    _number: int
 
     def ack(self) -> bool:
         """Tell the broker to forget the message. Call it after the commit that stores it.
 
         Returns False when the connection that it came on is gone (packet ids are reused): it will be delivered again.
         """
-        return self._bus._ack(self._mid, self._connection)
+        return self._mid == 0 or self._connection.ack(self._mid, self._number)
 
 
 class Bus:
@@ -76,7 +61,7 @@ class Bus:
         node: node under which the status is published (default: settings.node).
         announce: False = an onlooker without status and Last Will.
     Raises:
-        SessionTakenOverError: from batches() and messages(), when another process uses our client id.
+        SessionTakenOverError: from batches(), messages() and publish(), when another process uses our client id.
     """
 
     def __init__(
@@ -97,81 +82,45 @@ class Bus:
         self.display: list[str] | None = None
         self.boot: str | None = None  # of the service's streams, if it publishes any
         self.session = ""
-        self.status_topic = Topic(self.node, "node" if self.node != "cloud" else "cloud", "status", service)
-        self._settings, self._filters, self._announce = settings, list(subscribe), announce
+        device = CLOUD_NODE if self.node == CLOUD_NODE else NODE_DEVICE
+        self.status_topic = Topic(self.node, device, "status", service)
+        self._settings, self._announce = settings, announce
         self._client_id = client_id or f"emberwatch-{self.node}-{service}"
+        self._connection = Connection(settings, self._client_id, subscribe, self, self.counters, service)
         self._queue: deque[Message] = deque()
-        self._arrived, self._room, self._online = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._arrived, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
-        self._closing = False
+        self._closing = self._paused = False
         self._fatal: EmberwatchError | None = None
-        self._connection, self._unacknowledged = 0, 0
-        self._socket: socket.socket | None = None
-        self._reading = self._writing = False
-        self._lost, self._settled = asyncio.Event(), asyncio.Event()
         self._replies: dict[str, asyncio.Future[Reply]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._heartbeat: asyncio.Task[None] | None = None
         self._installation: str | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
         self._installation = installation_id(self._settings.data_dir)
-        s = self._settings
-        self._paho = client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            self._client_id,
-            protocol=paho.MQTTv5,
-            manual_ack=True,
-            reconnect_on_failure=False,
-        )
-        client.max_inflight_messages_set(UNACKNOWLEDGED_MAX)
-        client.connect_timeout = 5.0
-        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_message, client.on_publish = self._on_message, self._on_publish
-        client.on_socket_close = self._on_socket_close
-        if s.broker_username is not None:
-            client.username_pw_set(s.broker_username, s.broker_password)
-        if s.broker_ca is not None:
-            client.tls_set(str(s.broker_ca))
-        self._tasks = [
-            asyncio.create_task(self._stay_connected(), name=f"{self.service}.connection"),
-            asyncio.create_task(self._beat(), name=f"{self.service}.heartbeat"),
-        ]
+        self._connection.start()
+        self._heartbeat = asyncio.create_task(self._beat(), name=f"{self.service}.heartbeat")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.connected:
-            clean = kind is None or issubclass(kind, asyncio.CancelledError)
-            if clean and self._announce:
-                offline = Status(state="offline", session=self.session, installation=self._installation)
-                self._send(str(self.status_topic), write(offline), retain=True)
-                await self._drained(5.0)
-            code = "Normal disconnection" if clean else "Disconnect with will message"
-            self._paho.disconnect(ReasonCode(PacketTypes.DISCONNECT, code))
-            if self._socket is not None and self._paho.want_write():
-                self._paho.loop_write()
-        if self._socket is not None:
-            self._on_socket_close(self._paho, None, self._socket)
-
-    async def _drained(self, timeout_s: float) -> None:
-        """Wait until the broker has all that we published, or has gone."""
-        self._settled.clear()
-        if self._unacknowledged and self.connected:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._settled.wait()
+        self.close_intake()
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            await asyncio.gather(self._heartbeat, return_exceptions=True)
+        clean = kind is None or issubclass(kind, asyncio.CancelledError)
+        if clean and self.connected and self._announce:
+            offline = Status(state="offline", session=self.session, installation=self._installation)
+            self._connection.send(str(self.status_topic), write(offline), retain=True)
+        await self._connection.stop(clean=clean)
 
     @property
     def connected(self) -> bool:
-        return self._online.is_set()
+        return self._connection.online
 
     async def wait_connected(self) -> None:
-        await self._online.wait()
+        await self._connection.wait_online()
 
     # --- out --------------------------------------------------------------------------------------------------------
 
@@ -185,26 +134,30 @@ class Bus:
 
         Raises:
             PayloadError: longer than MAX_PAYLOAD (the broker would drop the connection, again and again).
+            SessionTakenOverError: see Bus.
         """
         if len(payload) > MAX_PAYLOAD:
             raise PayloadError(str(topic), f"payload of {len(payload)} bytes, limit {MAX_PAYLOAD}")
         while not self._room.is_set():
+            self._resume()  # what makes room comes behind the messages that nobody takes
             await self._room.wait()
+        if self._fatal is not None:
+            raise self._fatal
         self._send(str(topic), payload, retain=retain)
 
     def _send(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        self._unacknowledged += 1
-        if self._unacknowledged >= UNACKNOWLEDGED_MAX:
+        self._connection.send(topic, payload, retain=retain)
+        if self._connection.unacknowledged >= UNACKNOWLEDGED_MAX:
             self._room.clear()
-        self._paho.publish(topic, payload, 1, retain)
-        self._flush()
 
     async def request(self, topic: Topic, command: Model, correlation_id: str, timeout_s: float) -> Reply:
         """Send a command and wait for its Reply. Raises TimeoutError. The reply topic must be in `subscribe`."""
-        future = self._replies[correlation_id] = self._loop.create_future()
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._replies[correlation_id] = future
         try:
-            await self.publish(topic, write(command))
-            return await asyncio.wait_for(future, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self.publish(topic, write(command))
+                return await future
         finally:
             self._replies.pop(correlation_id, None)
 
@@ -226,7 +179,7 @@ class Bus:
                     yield []
                 continue
             batch = [self._queue.popleft() for _ in range(min(maximum, len(self._queue)))]
-            if not self._reading:
+            if self._paused:
                 self._resume()
             yield batch
 
@@ -240,12 +193,9 @@ class Bus:
         self._closing = True
         self._arrived.set()
 
-    def _ack(self, mid: int, connection: int) -> bool:
-        if connection != self._connection or not self.connected:
-            return False
-        done = self._paho.ack(mid, 1) == paho.MQTT_ERR_SUCCESS
-        self._flush()
-        return done
+    def _resume(self) -> None:
+        self._paused = False
+        self._connection.resume()
 
     # --- status -----------------------------------------------------------------------------------------------------
 
@@ -267,159 +217,54 @@ class Bus:
 
     def beat(self) -> None:
         """Publish the status now (it goes out each `heartbeat_s` anyway)."""
-        if self.connected and self._announce:
-            self._send(str(self.status_topic), write(self.status()), retain=True)
+        if not self.connected or not self._announce:
+            return
+        status = self.status()
+        payload = write(status)
+        if len(payload) > MAX_PAYLOAD:  # a fleet behind one node: the life sign matters more
+            self.counters.add("status_shortened")
+            payload = write(status.model_copy(update={"positions": {}}))
+        self._send(str(self.status_topic), payload, retain=True)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_s)
             self.beat()
 
-    # --- connection -------------------------------------------------------------------------------------------------
+    # --- what the connection tells us -------------------------------------------------------------------------------
 
-    async def _stay_connected(self) -> None:
-        pause = 0.1
-        while self._fatal is None:
-            self._lost.clear()
-            try:
-                await asyncio.to_thread(self._connect)
-            except (OSError, ValueError) as error:
-                self.counters.add("connect_failed")
-                log.debug("%s: broker %s:%d: %s", self.service, *self._address, error)
-            else:
-                self._attach()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(10):  # a broker that accepts and says nothing
-                        await self._online.wait()
-                if not self._online.is_set():
-                    self._paho._sock_close()
-                else:
-                    pause = 0.1
-                    await self._watch()
-            # jitter, so that a fleet does not come back in one instant
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, self._settings.reconnect_max_s)
-
-    @property
-    def _address(self) -> tuple[str, int]:
-        return self._settings.broker_host, self._settings.broker_port
-
-    def _connect(self) -> None:
-        """Blocking part: name look-up, TCP, TLS, and sending CONNECT."""
+    def on_connecting(self) -> tuple[str, bytes] | None:
         self.session = new_boot()
+        if not self._announce:
+            return None
         will = Status(state="offline", session=self.session, installation=self._installation)
-        if self._announce:
-            self._paho.will_set(str(self.status_topic), write(will), qos=1, retain=True)
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = self._settings.session_expiry_s
-        properties.ReceiveMaximum = self._settings.receive_maximum
-        self._paho.connect(*self._address, keepalive=KEEPALIVE_S, clean_start=False, properties=properties)
+        return str(self.status_topic), write(will)
 
-    def _attach(self) -> None:
-        connected = self._paho.socket()
-        if connected is None:
-            self._lost.set()
-            return
-        self._socket = cast(socket.socket, connected)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._resume()
-        self._flush()
-
-    async def _watch(self) -> None:
-        while not self._lost.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._lost.wait()
-            if not self._reading and self._socket is not None:
-                self._paho._ping_t = 0.0  # while we do not read, a missing PINGRESP says nothing
-            self._paho.loop_misc()
-            self._flush()
-
-    def _resume(self) -> None:
-        if self._socket is not None and not self._reading:
-            self._reading = True
-            self._loop.add_reader(self._socket, self._read)
-
-    def _read(self) -> None:
-        for _ in range(64):  # paho takes one packet a call; a bounded burst leaves the loop to others
-            before = (len(self._queue), self._unacknowledged)
-            self._paho.loop_read()
-            if self._socket is None or before == (len(self._queue), self._unacknowledged):
-                break
-        self._flush()
-        if len(self._queue) >= QUEUE_MAX and self._socket is not None and self._reading:
-            self._reading = False
-            self._loop.remove_reader(self._socket)
-            self.counters.add("reading_paused")
-
-    def _flush(self) -> None:
-        if self._socket is None:
-            return
-        if self._paho.want_write() and not self._writing:
-            self._paho.loop_write()
-            if self._socket is not None and self._paho.want_write():
-                self._writing = True
-                self._loop.add_writer(self._socket, self._write)
-
-    def _write(self) -> None:
-        self._paho.loop_write()
-        if self._socket is not None and not self._paho.want_write():
-            self._writing = False
-            self._loop.remove_writer(self._socket)
-
-    # --- paho's callbacks (in the event loop) -----------------------------------------------------------------------
-
-    def _on_connect(self, _c: paho.Client, _u: Any, flags: paho.ConnectFlags, reason: ReasonCode, _p: Any) -> None:
-        if reason.is_failure:
-            self.counters.add("connect_refused")
-            log.error("%s: broker %s:%d refuses us: %s", self.service, *self._address, reason)
-            self._lost.set()
-            return
-        self._connection += 1
-        self.counters.add("connections")
-        self.counters.set("session_present", int(flags.session_present))
-        if self._filters:
-            self._paho.subscribe([(f, SubscribeOptions(qos=1, retainAsPublished=True)) for f in self._filters])
-        self._online.set()
+    def on_online(self) -> None:
         self.beat()
 
-    def _on_disconnect(self, _c: paho.Client, _u: Any, _f: Any, reason: ReasonCode, _p: Any) -> None:
-        if self._online.is_set():
-            log.warning("%s: connection to broker %s:%d lost: %s", self.service, *self._address, reason)
-        if reason.value == _TAKEN_OVER:
-            self._fatal = SessionTakenOverError(
-                f"client id {self._client_id} at {self._address[0]}:{self._address[1]}: session taken over; is a "
-                f"second installation running under the node name {self.node}?"
-            )
-            self._arrived.set()
-        self._online.clear()
-        self._lost.set()
+    def on_taken_over(self) -> None:
+        self._fatal = SessionTakenOverError(
+            f"client id {self._client_id} at {self._connection.address}: session taken over; is a second installation "
+            f"running under the node name {self.node}?"
+        )
+        self._arrived.set()
+        self._room.set()
 
-    def _on_socket_close(self, _c: paho.Client, _u: Any, _s: Any) -> None:
-        if self._socket is not None:
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
-        self._socket, self._reading, self._writing = None, False, False
-        self._online.clear()
-        self._lost.set()
-        self._settled.set()
-
-    def _on_publish(self, _c: paho.Client, _u: Any, _mid: int, reason: ReasonCode, _p: Any) -> None:
-        self._unacknowledged = max(0, self._unacknowledged - 1)
-        if reason.is_failure:
-            self.counters.add("publish_refused")
-            log.error("%s: the broker refused a publication: %s", self.service, reason)
-        if self._unacknowledged < UNACKNOWLEDGED_MAX // 2:
+    def on_published(self) -> None:
+        if self._connection.unacknowledged < UNACKNOWLEDGED_MAX // 2:
             self._room.set()
-        if not self._unacknowledged:
-            self._settled.set()
 
-    def _on_message(self, _c: paho.Client, _u: Any, m: paho.MQTTMessage) -> None:
-        message = Message(m.topic, bytes(m.payload), m.retain, m.dup, self, m.mid, self._connection)
-        if self._replies and "/reply/" in m.topic and self._answer(message):
-            return
+    def on_message(self, topic: str, payload: bytes, m: Any) -> bool:
+        message = Message(topic, payload, m.retain, m.dup, self._connection, m.mid, self._connection.number)
+        if self._replies and "/reply/" in topic and self._answer(message):
+            return True
+        if self._closing:  # not acknowledged: it stays with the broker
+            return True
         self._queue.append(message)
         self._arrived.set()
+        self._paused = len(self._queue) >= QUEUE_MAX and self._room.is_set()
+        return not self._paused
 
     def _answer(self, message: Message) -> bool:
         try:

@@ -5,6 +5,7 @@ it must drop unconfirmed leaves a tombstone, which is announced as lost.
 """
 
 import contextlib
+import heapq
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,19 +15,15 @@ from typing import Final
 
 from services.bus.ranges import RangeSet
 
+TRIM_ROWS: Final = 20_000  # dropped at most in one go; the rest with the next group
 _SCHEMA: Final = """
-create table if not exists message(id integer primary key, at real, ts real, payload blob);
+create table if not exists message(stream text, boot text, seq integer, at real, ts real, payload blob,
+  primary key (stream, boot, seq)) without rowid;
 create table if not exists boot(number integer primary key, stream text, boot text, closed integer default 0,
   timed integer default 1, confirmed text default '[]', lost text default '[]', unique (stream, boot));
 create table if not exists state(name text primary key, value blob) without rowid;
 """
-
-
-_SEQ_BITS: Final = 32  # message.id = boot.number << 32 | seq: one key, appended in order, no second index
-
-
-def _ids(number: int, first: int, last: int) -> tuple[int, int]:
-    return number << _SEQ_BITS | first, number << _SEQ_BITS | last
+Key = tuple[str, str]  # stream, boot
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,10 @@ class Entry:
     payload: bytes
     timed: bool = True
 
+    @property
+    def key(self) -> Key:
+        return self.stream, self.boot
+
 
 @dataclass(slots=True)
 class Tombstone:
@@ -52,9 +53,9 @@ class Tombstone:
 
 @dataclass(slots=True)
 class BootIndex:
-    """What the journal holds of one process start of one stream."""
+    """What the journal holds of one process start of one stream. `number` orders the starts; 0 = not yet on the disk."""
 
-    number: int
+    number: int = 0
     held: RangeSet = field(default_factory=RangeSet)
     confirmed: RangeSet = field(default_factory=RangeSet)
     lost: list[Tombstone] = field(default_factory=list)
@@ -63,6 +64,30 @@ class BootIndex:
     closed: bool = False
     timed: bool = True
 
+    @property
+    def order(self) -> float:
+        return self.number or float("inf")
+
+    def copy(self) -> "BootIndex":
+        return BootIndex(
+            self.number,
+            self.held.copy(),
+            self.confirmed.copy(),
+            [Tombstone(t.first, t.last, t.from_ts, t.to_ts) for t in self.lost],
+            self.from_ts,
+            self.to_ts,
+            self.closed,
+            self.timed,
+        )
+
+    def bury(self, first: int, last: int, from_ts: float, to_ts: float) -> None:
+        """Leave a tombstone; one that follows the last is joined to it."""
+        if self.lost and self.lost[-1].last + 1 == first:
+            last_one = self.lost[-1]
+            last_one.last, last_one.to_ts = last, max(last_one.to_ts, to_ts)
+        else:
+            self.lost.append(Tombstone(first, last, from_ts, to_ts))
+
 
 class Journal:
     """The database.
@@ -70,23 +95,27 @@ class Journal:
     Args:
         path: file, or ":memory:" when no disk can be had.
         max_bytes: payload bytes to keep at most.
-        max_age_s: by receipt time.
+        max_age_s: by receipt time; what has no time yet does not age.
     Raises:
         sqlite3.DatabaseError: not a database, or damaged.
     """
 
     def __init__(self, path: Path | str, *, max_bytes: int, max_age_s: float) -> None:
         self._max_bytes, self._max_age_s = max_bytes, max_age_s
+        self.index: dict[Key, BootIndex] = {}
+        self.bytes = 0
+        self._dirty: set[Key] = set()
+        self._early: dict[Key, RangeSet] = {}  # confirmed before the first group was written
+        self._unsynced = False
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = normal")
             self._db.executescript(_SCHEMA)
-            self.index: dict[tuple[str, str], BootIndex] = {}
-            self.bytes = 0
-            self._dirty: set[tuple[str, str]] = set()
-            self._early: dict[tuple[str, str], RangeSet] = {}  # confirmed before the first group was written
             self._load()
+        except ValueError as error:
+            self._db.close()
+            raise sqlite3.DatabaseError(f"table boot: {error}") from None
         except BaseException:
             self._db.close()
             raise
@@ -96,90 +125,96 @@ class Journal:
         for number, stream, boot, closed, timed, confirmed, lost in rows:
             self.index[stream, boot] = BootIndex(
                 number,
-                confirmed=RangeSet(map(tuple, json.loads(confirmed))),
+                confirmed=RangeSet((first, last) for first, last in json.loads(confirmed)),
                 lost=[Tombstone(*t) for t in json.loads(lost)],
                 closed=bool(closed),
                 timed=bool(timed),
             )
-        by_number = {at.number: at for at in self.index.values()}
-        for key, ts, size in self._db.execute("select id, ts, length(payload) from message order by id"):
-            entry, seq = by_number[key >> _SEQ_BITS], key & (1 << _SEQ_BITS) - 1
-            entry.from_ts = entry.from_ts if entry.held else ts
-            entry.held.add(seq)
-            entry.to_ts = ts
+        keys = self._db.execute("select stream, boot, seq, ts, length(payload) from message order by stream, boot, seq")
+        for stream, boot, seq, ts, size in keys:
+            at = self.index.setdefault((stream, boot), BootIndex())
+            at.from_ts = at.from_ts if at.held else ts
+            at.held.add(seq)
+            at.to_ts = max(at.to_ts, ts)
             self.bytes += size
+
+    # --- writing ----------------------------------------------------------------------------------------------------
 
     def write(self, entries: Sequence[Entry], states: Iterable[tuple[str, bytes]], *, durable: bool) -> None:
         """Keep messages and states in one transaction; known messages are left as they are.
 
         Args:
-            durable: wait until it is on the disk (fsync). Otherwise it is safe from the death of this process only.
+            durable: wait until it, and all that was written before, is on the disk (fsync). Otherwise it is safe from
+                the death of this process only.
         Raises:
             sqlite3.OperationalError: the disk is full or read-only; nothing was kept.
         """
-        new = [e for e in entries if not self._known(e)]
-        self._db.execute(f"pragma synchronous = {'full' if durable else 'off'}")
-        with self._transaction():
-            for entry in new:
-                at = self.index.get((entry.stream, entry.boot))
-                if at is None or not at.number:  # 0: buried before anything could be written
-                    number = self._db.execute(
-                        "insert into boot(stream, boot, timed) values (?, ?, ?) returning number",
-                        (entry.stream, entry.boot, entry.timed),
-                    ).fetchone()[0]
-                    confirmed = self._early.pop((entry.stream, entry.boot), RangeSet())
-                    lost = at.lost if at else []
-                    self.index[entry.stream, entry.boot] = BootIndex(
-                        number, confirmed=confirmed, lost=lost, timed=entry.timed
-                    )
+        new = {(*e.key, e.seq): e for e in entries if not self._known(e)}
+        changed: dict[Key, BootIndex] = {key: self.index[key] for key in self._dirty & self.index.keys()}
+        opened: dict[Key, BootIndex] = {}
+        for entry in new.values():
+            at = self.index.get(entry.key)
+            if at is None:
+                opened.setdefault(
+                    entry.key, BootIndex(timed=entry.timed, confirmed=self._early.get(entry.key, RangeSet()).copy())
+                )
+            elif at.closed or not at.number:  # a recording goes on under its boot
+                at.closed = False
+                changed[entry.key] = at
+        numbers: dict[Key, int] = {}
+        with self._transaction("full" if durable else "normal"):
+            for key, at in (opened | changed).items():
+                numbers[key] = at.number or self._number(key)
+                self._save(key, at)
             self._db.executemany(
-                "insert or ignore into message values (?, ?, ?, ?)",
-                [(self.index[e.stream, e.boot].number << _SEQ_BITS | e.seq, e.at, e.ts, e.payload) for e in new],
+                "insert or ignore into message values (?, ?, ?, ?, ?, ?)",
+                [(e.stream, e.boot, e.seq, e.at, e.ts, e.payload) for e in new.values()],
             )
             self._db.executemany("insert or replace into state values (?, ?)", list(states))
-            for key in self._dirty & self.index.keys():
-                self._save(*key)
+            if durable and self._unsynced:  # SQLite syncs only a commit that has written something
+                version = self._db.execute("pragma user_version").fetchone()[0]
+                self._db.execute(f"pragma user_version = {(version + 1) % 2**31}")
+        self._unsynced = not durable
         self._dirty.clear()
-        for entry in new:
-            at = self.index[entry.stream, entry.boot]
+        for key in opened:
+            self._early.pop(key, None)
+        self.index |= opened
+        for key, number in numbers.items():
+            self.index[key].number = number
+        for entry in new.values():
+            at = self.index[entry.key]
             at.from_ts = at.from_ts if at.held else entry.ts
             at.held.add(entry.seq)
             at.to_ts = max(at.to_ts, entry.ts)
             self.bytes += len(entry.payload)
 
     def _known(self, entry: Entry) -> bool:
-        at = self.index.get((entry.stream, entry.boot))
+        at = self.index.get(entry.key)
         return at is not None and entry.seq in at.held
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        known = set(self.index)
+    def _transaction(self, synchronous: str) -> Iterator[None]:
+        """Nothing in `index` may change inside: it would not be rolled back."""
+        self._db.execute(f"pragma synchronous = {synchronous}")
         self._db.execute("begin immediate")
         try:
             yield
             self._db.execute("commit")
         except BaseException:
-            for key in set(self.index) - known:
-                del self.index[key]
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("rollback")
             raise
 
-    def read(self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int) -> list[tuple[int, bytes]]:
-        """Up to `limit` messages (seq, payload) of the ranges, ascending."""
-        found: list[tuple[int, bytes]] = []
-        at = self.index.get((stream, boot))
-        if at is None:
-            return found
-        for first, last in ranges:
-            rows = self._db.execute(
-                "select id, payload from message where id between ? and ? order by id limit ?",
-                (*_ids(at.number, first, last), limit - len(found)),
-            )
-            found += [(key & (1 << _SEQ_BITS) - 1, payload) for key, payload in rows]
-            if len(found) >= limit:
-                break
-        return found
+    def _number(self, key: Key) -> int:
+        self._db.execute("insert or ignore into boot(stream, boot) values (?, ?)", key)
+        return int(self._db.execute("select number from boot where stream = ? and boot = ?", key).fetchone()[0])
+
+    def _save(self, key: Key, at: BootIndex) -> None:
+        lost = json.dumps([[t.first, t.last, t.from_ts, t.to_ts] for t in at.lost])
+        self._db.execute(
+            "update boot set closed = ?, timed = ?, confirmed = ?, lost = ? where stream = ? and boot = ?",
+            (at.closed, at.timed, json.dumps(list(at.confirmed)), lost, *key),
+        )
 
     def confirm(self, stream: str, boot: str, ranges: Iterable[tuple[int, int]]) -> None:
         """The far side has stored these; they may be dropped first."""
@@ -190,95 +225,128 @@ class Journal:
         self._dirty.add((stream, boot))  # kept with the next group: forgetting it costs a second confirmation
 
     def close_boot(self, stream: str, boot: str) -> None:
-        """This boot has ended cleanly; nothing follows."""
+        """This boot has ended cleanly; nothing follows. Kept with the next group."""
         at = self.index.get((stream, boot))
         if at is not None and not at.closed:
             at.closed = True
-            self._save(stream, boot)
+            self._dirty.add((stream, boot))
 
-    def date(self, stream: str, boot: str, messages: Iterable[tuple[int, float, bytes]]) -> None:
-        """Replace untimed messages (seq, ts, payload) by dated ones, once for all."""
-        at = self.index[stream, boot]
-        with self._transaction():
-            for seq, ts, payload in messages:
-                self._db.execute(
-                    "update message set ts = ?, payload = ? where id = ?",
-                    (ts, payload, at.number << _SEQ_BITS | seq),
-                )
-                at.from_ts = ts if seq == next(iter(at.held))[0] else at.from_ts
-                at.to_ts = ts
-        at.timed = True
-        self._save(stream, boot)
+    def bury(self, entries: Iterable[Entry]) -> None:
+        """Messages that could not be kept at all (no disk, no memory left): known, and lost."""
+        for e in entries:
+            at = self.index.setdefault(e.key, BootIndex(timed=e.timed))
+            at.bury(e.seq, e.seq, e.ts, e.ts)
+            self._dirty.add(e.key)
+
+    def date(self, stream: str, boot: str, messages: Sequence[tuple[int, float, bytes]], *, last: bool = True) -> None:
+        """Replace untimed messages (seq, ts, payload) by dated ones; `last` = the boot is dated now, once for all."""
+        key = (stream, boot)
+        at = self.index[key].copy()
+        at.timed = last
+        with self._transaction("full"):
+            self._db.executemany(
+                "update message set at = ?, ts = ?, payload = ? where stream = ? and boot = ? and seq = ?",
+                [(ts, ts, payload, *key, seq) for seq, ts, payload in messages],
+            )
+            self._save(key, at)
+            at.from_ts, at.to_ts, size, old = self._db.execute(
+                "select min(ts), max(ts), sum(length(payload)), 0 from message where stream = ? and boot = ?", key
+            ).fetchone()
+        self.index[key] = at
+        self.bytes = self._db.execute("select coalesce(sum(length(payload)), 0) from message").fetchone()[0]
+
+    # --- the ring ---------------------------------------------------------------------------------------------------
 
     def trim(self, now: float) -> int:
-        """Drop what is too old or too much: confirmed first, oldest boot first. Returns how many were lost by it.
+        """Drop what is too old or too much: confirmed first, oldest receipt first. Returns how many were lost by it.
 
         What is dropped unconfirmed leaves a tombstone.
         """
-        lost = 0
+        drop: dict[Key, RangeSet] = {}
+        freed = 0
         for confirmed in (True, False):
-            for (stream, boot), at in sorted(self.index.items(), key=lambda item: item[1].number):
-                while at.held:
-                    first = next(iter(at.held))[0]
-                    candidates = at.held.intersection(at.confirmed) if confirmed else at.held
-                    if not candidates or not self._must_drop(stream, boot, next(iter(candidates))[0], now):
-                        break
-                    first = next(iter(candidates))[0]
-                    chunk = (first, min(first + 999, next(iter(candidates))[1]))
-                    lost += self._drop(stream, boot, chunk, tombstone=not confirmed)
-        for key in [k for k, at in self.index.items() if not at.held and not at.lost and at.closed]:
-            self._db.execute("delete from boot where stream = ? and boot = ?", key)
+            rows = [self._rows(key, at, drop.get(key), now, confirmed=confirmed) for key, at in self._in_order()]
+            for received, _, key, seq, size in heapq.merge(*rows):
+                if self.bytes - freed <= self._max_bytes and now - received <= self._max_age_s:
+                    break
+                if sum(r.count for r in drop.values()) >= TRIM_ROWS:
+                    break
+                drop.setdefault(key, RangeSet()).add(seq)
+                freed += size
+        return self._drop(drop, freed) if drop or self._finished() else 0
+
+    def _in_order(self) -> list[tuple[Key, BootIndex]]:
+        return sorted(self.index.items(), key=lambda item: item[1].order)
+
+    def _rows(
+        self, key: Key, at: BootIndex, gone: RangeSet | None, now: float, *, confirmed: bool
+    ) -> Iterator[tuple[float, float, Key, int, int]]:
+        """What may be dropped of a boot, ascending: (received, order, key, seq, bytes)."""
+        candidates = at.held.intersection(at.confirmed) if confirmed else at.held
+        for first, last in candidates.difference(gone) if gone else candidates:
+            for seq, received, size in self._db.execute(
+                "select seq, at, length(payload) from message where stream = ? and boot = ? and seq between ? and ? "
+                "order by seq",
+                (*key, first, last),
+            ):
+                yield (received if at.timed else now), at.order, key, seq, size
+
+    def _finished(self) -> list[Key]:
+        return [k for k, at in self.index.items() if at.closed and not at.held and not at.lost]
+
+    def _drop(self, drop: dict[Key, RangeSet], freed: int) -> int:
+        changed: dict[Key, BootIndex] = {}
+        lost = 0
+        with self._transaction("normal"):
+            for key, ranges in drop.items():
+                at = changed[key] = self.index[key].copy()
+                for first, last in ranges.difference(at.confirmed):
+                    at.bury(first, last, *self._times(key, first, last))
+                    lost += last - first + 1
+                for first, last in ranges:
+                    where = (*key, first, last)
+                    self._db.execute("delete from message where stream = ? and boot = ? and seq between ? and ?", where)
+                    at.held.remove(first, last)
+                    at.confirmed.remove(first, last)
+                if at.held:
+                    at.from_ts = self._times(key, next(iter(at.held))[0], next(iter(at.held))[0])[0]
+                at.number = at.number or self._number(key)
+                self._save(key, at)
+            finished = [k for k, at in (self.index | changed).items() if at.closed and not at.held and not at.lost]
+            self._db.executemany("delete from boot where stream = ? and boot = ?", finished)
+        self.index |= changed
+        self._unsynced = True
+        for key in finished:
             del self.index[key]
+        self.bytes -= freed
         return lost
 
-    def _must_drop(self, stream: str, boot: str, seq: int, now: float) -> bool:
-        if self.bytes > self._max_bytes:
-            return True
-        row = self._db.execute(
-            "select at from message where id = ?", (self.index[stream, boot].number << _SEQ_BITS | seq,)
+    def _times(self, key: Key, first: int, last: int) -> tuple[float, float]:
+        earliest, latest = self._db.execute(
+            "select min(ts), max(ts) from message where stream = ? and boot = ? and seq between ? and ?",
+            (*key, first, last),
         ).fetchone()
-        return bool(row and now - row[0] > self._max_age_s)
+        return earliest, latest
 
-    def _drop(self, stream: str, boot: str, chunk: tuple[int, int], *, tombstone: bool) -> int:
-        at = self.index[stream, boot]
-        where = _ids(at.number, *chunk)
-        clause = "from message where id between ? and ?"
-        size, from_ts, to_ts = self._db.execute(
-            f"select sum(length(payload)), min(ts), max(ts) {clause}", where
-        ).fetchone()
-        gone = RangeSet([chunk]).intersection(at.held).difference(at.confirmed)
-        if tombstone:
-            for first, last in gone:
-                if at.lost and at.lost[-1].last + 1 == first:
-                    at.lost[-1] = Tombstone(at.lost[-1].first, last, at.lost[-1].from_ts, to_ts)
-                else:
-                    at.lost.append(Tombstone(first, last, from_ts, to_ts))
-        self._db.execute(f"delete {clause}", where)
-        at.held.remove(*chunk)
-        at.confirmed.remove(*chunk)
-        self.bytes -= size or 0
-        oldest = self._db.execute(
-            "select ts from message where id between ? and ? order by id limit 1", _ids(at.number, 0, (1 << 32) - 1)
-        ).fetchone()
-        at.from_ts = oldest[0] if oldest else at.to_ts
-        self._save(stream, boot)
-        return gone.count if tombstone else 0
+    # --- reading ----------------------------------------------------------------------------------------------------
 
-    def _save(self, stream: str, boot: str) -> None:
-        at = self.index[stream, boot]
-        lost = json.dumps([[t.first, t.last, t.from_ts, t.to_ts] for t in at.lost])
-        self._db.execute(
-            "update boot set closed = ?, timed = ?, confirmed = ?, lost = ? where stream = ? and boot = ?",
-            (at.closed, at.timed, json.dumps(list(at.confirmed)), lost, stream, boot),
-        )
+    def read(self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int) -> list[tuple[int, bytes]]:
+        """Up to `limit` messages (seq, payload) of the ranges, ascending."""
+        found: list[tuple[int, bytes]] = []
+        for first, last in ranges:
+            if len(found) >= limit:
+                break
+            found += self._db.execute(
+                "select seq, payload from message where stream = ? and boot = ? and seq between ? and ? "
+                "order by seq limit ?",
+                (stream, boot, first, last, limit - len(found)),
+            ).fetchall()
+        return found
 
-    def bury(self, entry: Entry) -> None:
-        """A message that could not be kept at all (no disk, no memory left): known, and lost."""
-        at = self.index.setdefault((entry.stream, entry.boot), BootIndex(0, timed=entry.timed))
-        if at.lost and at.lost[-1].last + 1 == entry.seq:
-            at.lost[-1].last, at.lost[-1].to_ts = entry.seq, entry.ts
-        else:
-            at.lost.append(Tombstone(entry.seq, entry.seq, entry.ts, entry.ts))
+    def entries(self) -> list[Entry]:
+        """Everything that is held: to move a journal that was kept in memory to a disk that has come back."""
+        rows = self._db.execute("select stream, boot, seq, at, ts, payload from message order by stream, boot, seq")
+        return [Entry(*row, timed=self.index[row[0], row[1]].timed) for row in rows]
 
     def states(self) -> dict[str, bytes]:
         return dict(self._db.execute("select name, value from state"))
@@ -286,5 +354,5 @@ class Journal:
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             for key in self._dirty & self.index.keys():
-                self._save(*key)
+                self._save(key, self.index[key])
         self._db.close()
