@@ -128,13 +128,13 @@ class Engine:
         machine = self.register.machine(device, rule, channel)
         if life.suppressed and life.silent:
             changes += self.register.suppress(device, rule, channel, life.suppressed, now.wall, now.mono)
-        elif machine.suppressed:
-            changes += self.register.suppress(device, rule, channel, None, now.wall, now.mono)
-        if life.silent != machine.active and not (life.silent and machine.waiting is not None):
+        if life.silent != (machine.active or machine.waiting is not None):
             time = datetime.fromtimestamp(now.wall, UTC)
             severity, age = life.rule.severity, life.age_s
             finding = Finding(channel, life.silent, severity, age, life.limit_s, "good", time, None)
             changes += self.register.apply(device, rule, finding, now.mono)
+        if machine.suppressed and not (life.suppressed and life.silent):
+            changes += self.register.suppress(device, rule, channel, None, now.wall, now.mono)
         return changes
 
     # --- commands ---------------------------------------------------------------------------------------------------

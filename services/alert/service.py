@@ -45,7 +45,7 @@ def filters(settings: AlertSettings) -> list[str]:
 async def serve(settings: AlertSettings, rules: RuleSet, stop: asyncio.Event) -> None:
     """Run until `stop` is set."""
     node = settings.own_node
-    outputs: list[Output] = [Console(settings.data_dir / "lcd.txt")]
+    outputs: list[Output] = [Console(settings.display_file or settings.data_dir / "lcd.txt")]
     bus = Bus(settings, service="alert", subscribe=filters(settings), node=node)
     async with bus, Publisher(bus, settings, "alert") as publisher:
         engine = Engine(node, rules, time.monotonic(), cloud=settings.role == "cloud")

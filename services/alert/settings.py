@@ -20,6 +20,12 @@ class AlertSettings(BusSettings):
         title="Rule files",
         description="Default: rules/battery.yaml and rules/node.yaml on the edge, rules/cloud.yaml in the cloud.",
     )
+    display_file: Path | None = Field(
+        None,
+        title="Display file",
+        description="The display as text, written each second (default: lcd.txt in the data folder). "
+        "On a Pi put it in memory, /run/emberwatch/lcd.txt: the SD card wears.",
+    )
     state_s: float = Field(10.0, gt=0, title="State", description="Longest time between two savings of the state [s].")
 
     @property

@@ -1,0 +1,94 @@
+"""The display frame."""
+
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.alert.lcd import MARKS, PAGE_S, Entry, View, frame, led
+from services.bus.messages import SEVERITIES
+
+READINGS = {"voltage": 355.2, "current": -46.1, "soc": 0.61, "temperature_max": 31.0, "cell_spread": 0.024}
+
+
+def entry(**changes: Any) -> Entry:
+    fields: dict[str, Any] = {
+        "severity": "critical",
+        "device": "pack-1",
+        "rule": "over_temperature",
+        "channel": "temperature_max",
+        "state": "unacknowledged_active",
+        "value": 110.0,
+        "limit": 80.0,
+        "unit": "degC",
+        "digits": 1,
+    }
+    return Entry(**(fields | changes))
+
+
+def test_without_alarm_it_shows_the_readings_and_a_green_lamp() -> None:
+    assert frame(View([], [("pack-1", READINGS)], "08:15:02", 0)) == [
+        "GREEN OK  08:15:02 *",
+        "pack-1              ",
+        "355.2V -46.1A       ",
+        "31C 61% d24mV       ",
+    ]
+
+
+def test_the_worst_alarm_comes_first_with_value_and_limit() -> None:
+    assert frame(View([entry()], [("pack-1", READINGS)], "08:15:02", 1)) == [
+        "RED   1/1 08:15:02 +",
+        "CRIT over_temperatur",
+        "pack-1 temperature_m",
+        "110.0/80.0degC UNACK",
+    ]
+
+
+def test_pages_rotate_and_a_new_alarm_begins_at_the_first() -> None:
+    alarms = [entry(), entry(rule="cell_spread", severity="medium")]
+    rules = [
+        frame(View(alarms, [("pack-1", READINGS)], "08:15:02", t, float(t)))[1].strip()
+        for t in range(0, 4 * PAGE_S, PAGE_S)
+    ]
+    assert rules == ["CRIT over_temperatur", "MEDI cell_spread", "pack-1", "CRIT over_temperatur"]
+
+
+def test_the_mark_moves_each_second() -> None:
+    marks = [frame(View([], [], "08:15:02", t))[0][-1] for t in range(8)]
+    assert marks == list(MARKS) * 2
+    assert all(a != b for a, b in pairwise(marks))
+
+
+def test_a_silent_device_shows_no_old_values() -> None:
+    lines = frame(View([], [("pack-1", None)], "08:15:02", 0))
+    assert [line.strip() for line in lines[1:]] == ["pack-1", "no data", "no alarm"]
+
+
+def test_the_lamp_follows_the_worst_severity() -> None:
+    assert [led(["low", s]) for s in SEVERITIES] == ["AMBER", "AMBER", "RED", "RED"]
+    assert led([]) == "GREEN"
+
+
+@given(
+    st.lists(
+        st.builds(
+            entry,
+            severity=st.sampled_from(SEVERITIES),
+            device=st.text(max_size=70),
+            channel=st.text(max_size=70),
+            value=st.one_of(st.none(), st.floats(-1e9, 1e9)),
+            limit=st.one_of(st.none(), st.floats(-1e9, 1e9)),
+            unit=st.text(max_size=5),
+        ),
+        max_size=12,
+    ),
+    st.integers(0, 10_000),
+    st.floats(0, 10_000),
+)
+def test_any_view_gives_four_lines_of_twenty_readable_characters(
+    alarms: list[Entry], second: int, since: float
+) -> None:
+    lines = frame(View(alarms, [("päck", READINGS), ("x", None)], "08:15:02", second, since))
+    assert [len(line) for line in lines] == [20] * 4
+    assert all(" " <= c <= "~" for line in lines for c in line)

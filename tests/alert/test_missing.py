@@ -1,0 +1,62 @@
+"""Channels without a reading or with a faulty one."""
+
+from collections.abc import Mapping
+
+from services.alert.missing import Gone, Missing, silence_limit
+from services.bus.messages import Values
+
+
+def run(missing: Missing, *rows: tuple[float, Mapping[str, Values], dict[str, str]]) -> list[tuple[float, Gone]]:
+    return [(t, gone) for t, channels, quality in rows for gone in missing.update(t, channels, quality)]
+
+
+def test_null_raises_after_the_limit_and_clears() -> None:
+    rows = [(float(t), {"voltage": None if 2 <= t < 9 else 3.7}, dict[str, str]()) for t in range(12)]
+    found = run(Missing("missing", 5.0, expected={"voltage": False}), *rows)
+    assert [(t, g.channel, g.active) for t, g in found] == [(7.0, "voltage", True), (9.0, "voltage", False)]
+
+
+def test_a_channel_of_the_layout_that_never_came_is_missing() -> None:
+    rows = [(float(t), {"voltage": 3.7}, dict[str, str]()) for t in range(7)]
+    found = run(Missing("missing", 5.0, expected={"voltage": False, "current": False}), *rows)
+    assert [(t, g.channel) for t, g in found] == [(5.0, "current")]
+
+
+def test_a_fault_is_not_counted_as_missing_too() -> None:
+    rows = [(float(t), {"temperature_max": None}, {"temperature_max": "fault:crc"}) for t in range(9)]
+    assert not run(Missing("missing", 5.0), *rows)
+    found = run(Missing("fault", 5.0), *rows)
+    assert [(t, g.quality) for t, g in found] == [(5.0, "fault:crc")]
+
+
+def test_one_element_of_a_vector_alarms_by_itself() -> None:
+    rows = [(float(t), {"cells": [3.7, None, 3.7]}, {"cells[1]": "fault:zero"}) for t in range(7)]
+    found = run(Missing("fault", 5.0), *rows)
+    assert [g.channel for _, g in found] == ["cells[1]"]
+
+
+def test_many_elements_are_one_alarm_and_stay_one_while_they_come_back() -> None:
+    """As car1 does: 46 cells lost at once, five of them back each second."""
+    rows: list[tuple[float, Mapping[str, Values], dict[str, str]]] = []
+    for t in range(14):
+        bad = max(0, 46 - 5 * t)
+        cells: list[float | None] = [66.5] * bad + [3.7] * (96 - bad)
+        quality = {f"cells[{i}]": "range" for i in range(bad)}
+        rows.append((float(t), {"cells": cells}, quality))
+    found = run(Missing("fault", 5.0), *rows)
+    assert [(t, g.channel, g.active) for t, g in found] == [(5.0, "cells", True), (10.0, "cells", False)]
+
+
+def test_a_single_lost_frame_is_tolerated() -> None:
+    rows = [(30.0 * t, {"voltage": None if t == 5 else 355.0}, dict[str, str]()) for t in range(20)]
+    assert not run(Missing("missing", silence_limit(30.0)), *rows)
+
+
+def test_off_delay_holds_a_flickering_channel_in_one_alarm() -> None:
+    rows = [(float(t), {"v": None if t % 4 else 3.7}, dict[str, str]()) for t in range(40)]
+    found = run(Missing("missing", 2.0, off_delay_s=10), *rows)
+    assert [(t, g.active) for t, g in found] == [(3.0, True)]
+
+
+def test_the_limit_is_five_seconds_or_three_periods() -> None:
+    assert (silence_limit(1.0), silence_limit(30.0)) == (5.0, 90.0)
