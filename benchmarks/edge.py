@@ -1,0 +1,184 @@
+"""What the edge costs: a window's latency by model, and CPU, memory, bytes written and latency of each edge process.
+
+    python -m benchmarks.edge [--seconds 300]
+
+Model: the shipped INT8 graph, the float graph it was made from and the torch module, one thread, batch 1, in turn.
+Edge: the services and brokers of a node at 1 sample/s (a recording of 10 s steps, ten times faster, so that a window
+of 128 steps fills in two minutes) and at 200 samples/s; the server's processes run beside them and are not counted.
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.progress import Progress
+
+from benchmarks.report import spread, write_section
+from services.bus.settings import ROOT
+from services.inference.bundle import MODEL, load_bundle, open_session
+from services.up import ports
+from services.up.settings import DEMO, UpSettings
+from services.up.summary import quantile
+from services.up.system import System
+
+EDGE = ("sensor", "inference", "alert", "broker-local", "broker-gateway")
+BUNDLE = ROOT / "bundles" / "dyad-int8"
+
+
+def models(rounds: int = 40) -> list[str]:
+    """Latency of one window [ms]."""
+    import torch
+
+    from training.dyad import CHANNELS, ConvDyad
+    from training.export import export_float
+
+    torch.set_num_threads(1)
+    net = ConvDyad().eval()
+    bundle = load_bundle(BUNDLE)
+    steps = bundle.manifest.window
+    window = np.random.default_rng(1).normal(size=(1, steps, len(CHANNELS))).astype(np.float32)
+    mask = np.ones_like(window)
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / MODEL
+        export_float(net, plain, steps)
+        float_session = open_session(plain.read_bytes(), plain)
+    tensors = torch.from_numpy(window), torch.from_numpy(mask)
+
+    def by_torch() -> None:
+        with torch.inference_mode():
+            net(*tensors)
+
+    runs: dict[str, Callable[[], object]] = {
+        "INT8, ONNX Runtime (shipped)": lambda: bundle.run(window[0], mask[0]),
+        "FP32, ONNX Runtime": lambda: float_session.run(None, {"window": window, "mask": mask}),
+        "FP32, torch": by_torch,
+    }
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            run()
+            start = time.perf_counter()
+            for _ in range(20):
+                run()
+            times[name].append((time.perf_counter() - start) / 20 * 1e3)
+    medians = {name: statistics.median(t) for name, t in times.items()}
+    first = next(iter(medians.values()))
+    return [
+        "| one window of 128 steps | minimum [ms] | median | maximum | times the INT8 median |",
+        "|---|---|---|---|---|",
+        *(f"| {name} | {spread(t, 3)} | {medians[name] / first:.2f} |" for name, t in times.items()),
+    ]
+
+
+@dataclass
+class Use:
+    cpu_s: float
+    rss: int
+    written: int
+
+
+def _use(pid: int | None) -> Use:
+    if pid is None:
+        return Use(0, 0, 0)
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    return Use(times.user + times.system, process.memory_info().rss, process.io_counters().write_bytes)
+
+
+async def edge(
+    replay: Path, speed: str, seconds: float, progress: Progress
+) -> tuple[dict[str, Use], float, list[float]]:
+    """Use of each edge process over the measured time, that time, and the latencies of the scores [ms]."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = UpSettings(replay, None, "pack-1", speed, Path(folder), True, None)
+        async with System(settings, ports.choose(None)) as system:
+            await asyncio.sleep(5)  # start-up is not part of it
+            before = {name: _use(system.children[name].pid) for name in EDGE}
+            start = time.monotonic()
+            task = progress.add_task(f"edge at speed {speed}", total=seconds)
+            while time.monotonic() - start < seconds:
+                await asyncio.sleep(1)
+                progress.advance(task)
+                replayed = system.statuses["sensor"].replay
+                if replayed is not None and replayed.finished:
+                    break
+            passed = time.monotonic() - start
+            after = {name: _use(system.children[name].pid) for name in EDGE}
+            scores = (await system.http.get(f"/api/v1/devices/{system.node}/pack-1/scores?limit=10000")).json()["items"]
+    use = {n: Use(after[n].cpu_s - before[n].cpu_s, after[n].rss, after[n].written - before[n].written) for n in EDGE}
+    return use, passed, [s["latency_ms"] for s in scores if s["latency_ms"] is not None]
+
+
+def _slow_recording(folder: Path) -> Path:
+    """The demo's rows as if ten seconds lay between them: replayed ten times faster, one row a second."""
+    table = pq.read_table(DEMO)
+    start = table.column("tboxTime")[0].as_py()
+    times = np.datetime64(start) + np.arange(table.num_rows) * np.timedelta64(10, "s")
+    at = table.column_names.index("tboxTime")
+    path = folder / "slow.parquet"
+    pq.write_table(table.set_column(at, "tboxTime", pa.array(times.astype("datetime64[us]"))), path)
+    return path
+
+
+def _each_step(folder: Path) -> Path:
+    """The shipped bundle with a score each step instead of each 16th, for enough latencies."""
+    target = folder / "bundles" / BUNDLE.name
+    shutil.copytree(BUNDLE, target)
+    manifest = orjson.loads((target / "manifest.json").read_bytes())
+    (target / "manifest.json").write_bytes(orjson.dumps(manifest | {"stride": 1}))
+    return target.parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=300)
+    arguments = parser.parse_args()
+    lines = models()
+    with tempfile.TemporaryDirectory() as folder, Progress() as progress:
+        os.environ["EMBERWATCH_BUNDLES"] = f'["{_each_step(Path(folder))}"]'
+        os.environ["EMBERWATCH_HEARTBEAT_S"] = "10"
+        slow = asyncio.run(edge(_slow_recording(Path(folder)), "10", arguments.seconds, progress))
+        fast = asyncio.run(edge(DEMO, "200", min(arguments.seconds, 70), progress))
+    use, passed, latencies = slow
+    rows = [
+        f"| {n} | {u.cpu_s / passed * 100:.2f} | {u.rss / 2**20:.0f} | {u.written / passed * 86_400 / 1e6:.0f} |"
+        for n, u in use.items()
+    ]
+    total = (
+        f"| **together** | {sum(u.cpu_s for u in use.values()) / passed * 100:.2f} "
+        f"| {sum(u.rss for u in use.values()) / 2**20:.0f} "
+        f"| {sum(u.written for u in use.values()) / passed * 86_400 / 1e6:.0f} |"
+    )
+    lines += [
+        "",
+        f"A node at 1 sample/s of 96 cells and 24 probes, a score each second, {passed:.0f} s:",
+        "",
+        "| process | CPU [% of a core] | memory, RSS [MB] | written [MB/day] |",
+        "|---|---|---|---|",
+        *rows,
+        total,
+        "",
+        "From publishing a window's last sample to publishing its score:",
+        "",
+        "| | scores | p50 [ms] | p99 [ms] |",
+        "|---|---|---|---|",
+        f"| 1 sample/s | {len(latencies)} | {quantile(latencies, 0.5)} | {quantile(latencies, 0.99)} |",
+        f"| 200 samples/s | {len(fast[2])} | {quantile(fast[2], 0.5)} | {quantile(fast[2], 0.99)} |",
+    ]
+    write_section("edge", lines)
+
+
+if __name__ == "__main__":
+    main()
