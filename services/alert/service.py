@@ -10,11 +10,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from services.alert.display import view_of
 from services.alert.engine import Engine, Now
-from services.alert.lcd import Entry, View, frame, led
+from services.alert.lcd import frame, led
 from services.alert.outputs.console import Console
 from services.alert.outputs.output import Output
 from services.alert.register import Change
@@ -25,28 +25,18 @@ from services.bus.feed import Delivery
 from services.bus.messages import Acknowledge, SampleId, StreamMessage, write, write_fields
 from services.bus.publisher import Publisher
 from services.bus.reader import Reader
-from services.bus.topics import Topic, topic_filter
+from services.bus.topics import Topic
 
 log = logging.getLogger(__name__)
 STATE = "alert"
 TICK_S = 1.0
 
 
-def filters(settings: AlertSettings) -> list[str]:
-    """What the service subscribes to."""
-    node = settings.own_node
-    commands = [topic_filter(node=node, kind="command", name="alert")]
-    if settings.role == "cloud":
-        return [topic_filter(kind="status"), *commands]
-    kinds = ("telemetry", "estimate", "score", "layout", "status", "journal", "backfill")
-    return [topic_filter(node=node, kind=kind) for kind in kinds] + commands
-
-
 async def serve(settings: AlertSettings, rules: RuleSet, stop: asyncio.Event) -> None:
     """Run until `stop` is set."""
     node = settings.own_node
     outputs: list[Output] = [Console(settings.display_file or settings.data_dir / "lcd.txt")]
-    bus = Bus(settings, service="alert", subscribe=filters(settings), node=node)
+    bus = Bus(settings, service="alert", subscribe=settings.filters, node=node)
     async with bus, Publisher(bus, settings, "alert") as publisher:
         engine = Engine(node, rules, time.monotonic(), cloud=settings.role == "cloud")
         service = Service(bus, publisher, Reader(bus, publisher, settings), engine, outputs, settings)
@@ -69,6 +59,7 @@ class Service:
         self._outputs, self._settings = outputs, settings
         self._ticked = self._kept = self._changed = time.monotonic()
         self._answers: list[tuple[Topic, bytes]] = []
+        self._worked_off: dict[Topic, StreamMessage] = {}
 
     async def run(self) -> None:
         await self._resume()
@@ -80,6 +71,10 @@ class Service:
                 self._ticked = now.mono
                 self._show(now, changes)
             await self._publish(changes)
+            for topic, last in self._worked_off.items():
+                position = SampleId(boot=last.boot, seq=last.seq)
+                self._bus.positions[f"{topic.node}/{topic.device}/{topic.stream}"] = position
+            self._worked_off.clear()
             if now.mono - self._kept >= self._settings.state_s:
                 self._keep([])
         self._keep([])
@@ -108,9 +103,7 @@ class Service:
             if delivery.late:
                 self._bus.counters.add("late_not_judged")
                 return []
-            self._bus.positions[f"{topic.node}/{topic.device}/{topic.stream}"] = SampleId(
-                boot=message.boot, seq=message.seq
-            )
+            self._worked_off[topic] = message
         return self._engine.take(topic, message, _now())
 
     async def _publish(self, changes: Sequence[Change]) -> None:
@@ -160,21 +153,6 @@ class Service:
                 log.error("%s: %s", type(output).__name__, error)
         if changes:
             self._bus.beat()
-
-
-def view_of(engine: Engine, now: Now, since_change_s: float) -> View:
-    """What the display shows at `now`."""
-    rules = engine.rules.by_name()
-    alarms = [
-        Entry.of(device, rule, channel, machine, rules[rule].digits)
-        for device, rule, channel, machine in engine.register.annunciated()
-    ]
-    readings = [
-        (device, s.last.channels if s.last and not engine.liveness.streams[device, p].update(now.mono) else None)
-        for (device, p), s in engine.streams.items()
-    ]
-    clock = datetime.fromtimestamp(now.wall, UTC).strftime("%H:%M:%S")
-    return View(alarms, readings, clock, int(now.mono), since_change_s)
 
 
 def _now() -> Now:

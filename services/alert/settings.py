@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from services.bus.settings import ROOT, BusSettings
-from services.bus.topics import CLOUD_NODE
+from services.bus.topics import CLOUD_NODE, topic_filter
 
 
 class AlertSettings(BusSettings):
@@ -37,3 +37,12 @@ class AlertSettings(BusSettings):
     def own_node(self) -> str:
         """Under whose name alarms are published."""
         return self.node if self.role == "edge" else CLOUD_NODE
+
+    @property
+    def filters(self) -> list[str]:
+        """What the service subscribes to."""
+        commands = [topic_filter(node=self.own_node, kind="command", name="alert")]
+        if self.role == "cloud":
+            return [topic_filter(kind="status"), *commands]
+        kinds = ("telemetry", "estimate", "score", "layout", "status", "journal", "backfill")
+        return [topic_filter(node=self.own_node, kind=kind) for kind in kinds] + commands

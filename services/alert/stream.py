@@ -6,7 +6,7 @@ from typing import Any, Final
 from services.alert.missing import silence_limit
 from services.alert.rules import LimitRule, MissingRule, RateRule, Rule, SpreadRule
 from services.alert.watch import Finding, LimitWatch, MissingWatch, RateWatch, SpreadWatch, Watch
-from services.bus.messages import Layout, Sample, SampleId, Values
+from services.bus.messages import Layout, Sample, Values
 
 DEFAULT_PERIOD_S: Final = 1.0  # until the layout comes
 
@@ -36,7 +36,6 @@ class Stream:
         self.period_s = DEFAULT_PERIOD_S
         self.layout: Layout | None = None
         self.last: Sample | None = None
-        self.position: SampleId | None = None
         self._mono = float("-inf")
         self._boot = ""
         self.out_of_order = 0
@@ -67,7 +66,7 @@ class Stream:
             self.out_of_order += 1
             return []
         self._mono = sample.mono
-        self.last, self.position = sample, SampleId(boot=sample.boot, seq=sample.seq)
+        self.last = sample
         found: list[tuple[str, Finding]] = []
         for t, one in [(sample.mono, sample)] if sample.period_s is None else _elements(sample, sample.period_s):
             for name, watch in self._watches.items():
@@ -82,7 +81,6 @@ class Stream:
         return {
             "boot": self._boot,
             "mono": self._mono if self._boot else 0.0,
-            "seq": self.position.seq if self.position else 0,
             "layout": self.layout.model_dump(mode="json") if self.layout else None,
             "watches": {name: watch.to_dict() for name, watch in self._watches.items()},
         }
@@ -93,7 +91,6 @@ class Stream:
         self._build(state["watches"])
         if state["boot"]:
             self._boot, self._mono = state["boot"], state["mono"]
-            self.position = SampleId(boot=state["boot"], seq=state["seq"])
 
 
 def _elements(block: Sample, period_s: float) -> Iterator[tuple[float, Sample]]:

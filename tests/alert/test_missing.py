@@ -40,7 +40,7 @@ def test_many_elements_are_one_alarm_and_stay_one_while_they_come_back() -> None
     rows: list[tuple[float, Mapping[str, Values], dict[str, str]]] = []
     for t in range(14):
         bad = max(0, 46 - 5 * t)
-        cells: list[float | None] = [66.5] * bad + [3.7] * (96 - bad)
+        cells: list[float | None] = [66.5 if i < bad else 3.7 for i in range(96)]
         quality = {f"cells[{i}]": "range" for i in range(bad)}
         rows.append((float(t), {"cells": cells}, quality))
     found = run(Missing("fault", 5.0), *rows)
