@@ -1,5 +1,7 @@
 """Named counts that a service shows in its status: every refusal, loss and repair is one of them."""
 
+import math
+
 
 class Counters:
     """Counters and gauges by name. Not thread-safe: use it from the event loop."""
@@ -17,4 +19,5 @@ class Counters:
         return self._values.get(name, 0)
 
     def as_dict(self) -> dict[str, float]:
-        return dict(self._values)
+        """All that a status can carry: a gauge that is NaN or infinite is left out."""
+        return {name: value for name, value in self._values.items() if math.isfinite(value)}

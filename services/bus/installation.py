@@ -19,7 +19,8 @@ def installation_id(data_dir: Path) -> str:
     path = data_dir / "installation"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if not path.exists() or not path.read_text().strip():  # a power cut can leave it empty
+            path.unlink(missing_ok=True)
             draft = path.with_name(f"installation.{os.getpid()}")
             draft.write_text(new_boot())
             try:

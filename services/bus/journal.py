@@ -17,12 +17,14 @@ from services.bus.ranges import RangeSet
 
 TRIM_ROWS: Final = 20_000  # dropped at most in one go; the rest with the next group
 _SCHEMA: Final = """
-create table if not exists message(stream text, boot text, seq integer, at real, ts real, payload blob,
-  primary key (stream, boot, seq)) without rowid;
+create table if not exists message(id integer primary key, at real, ts real, payload blob);
 create table if not exists boot(number integer primary key, stream text, boot text, closed integer default 0,
   timed integer default 1, confirmed text default '[]', lost text default '[]', unique (stream, boot));
 create table if not exists state(name text primary key, value blob) without rowid;
 """
+_SEQ_BITS: Final = 40  # message.id = boot.number << 40 | seq: one key, appended in order, no second index
+_SEQ_MASK: Final = (1 << _SEQ_BITS) - 1
+_SELECT: Final = "from message where id between ? and ?"
 Key = tuple[str, str]  # stream, boot
 
 
@@ -53,7 +55,7 @@ class Tombstone:
 
 @dataclass(slots=True)
 class BootIndex:
-    """What the journal holds of one process start of one stream. `number` orders the starts; 0 = not yet on the disk."""
+    """What the journal holds of one process start of one stream. `number` orders the starts; 0 = not on the disk."""
 
     number: int = 0
     held: RangeSet = field(default_factory=RangeSet)
@@ -67,6 +69,10 @@ class BootIndex:
     @property
     def order(self) -> float:
         return self.number or float("inf")
+
+    def ids(self, first: int, last: int) -> tuple[int, int]:
+        """Keys of first..last in the table of messages."""
+        return self.number << _SEQ_BITS | min(first, _SEQ_MASK), self.number << _SEQ_BITS | min(last, _SEQ_MASK)
 
     def copy(self) -> "BootIndex":
         return BootIndex(
@@ -130,9 +136,11 @@ class Journal:
                 closed=bool(closed),
                 timed=bool(timed),
             )
-        keys = self._db.execute("select stream, boot, seq, ts, length(payload) from message order by stream, boot, seq")
-        for stream, boot, seq, ts, size in keys:
-            at = self.index.setdefault((stream, boot), BootIndex())
+        by_number = {at.number: at for at in self.index.values()}
+        for id_, ts, size in self._db.execute("select id, ts, length(payload) from message order by id"):
+            at, seq = by_number.get(id_ >> _SEQ_BITS), id_ & _SEQ_MASK
+            if at is None:
+                raise ValueError(f"message {id_} belongs to no boot")
             at.from_ts = at.from_ts if at.held else ts
             at.held.add(seq)
             at.to_ts = max(at.to_ts, ts)
@@ -158,17 +166,17 @@ class Journal:
                 opened.setdefault(
                     entry.key, BootIndex(timed=entry.timed, confirmed=self._early.get(entry.key, RangeSet()).copy())
                 )
-            elif at.closed or not at.number:  # a recording goes on under its boot
-                at.closed = False
-                changed[entry.key] = at
+            elif (at.closed or not at.number) and entry.key not in opened:  # a recording goes on under its boot
+                opened[entry.key] = at.copy()
+                opened[entry.key].closed = False
         numbers: dict[Key, int] = {}
         with self._transaction("full" if durable else "normal"):
-            for key, at in (opened | changed).items():
+            for key, at in (changed | opened).items():
                 numbers[key] = at.number or self._number(key)
                 self._save(key, at)
             self._db.executemany(
-                "insert or ignore into message values (?, ?, ?, ?, ?, ?)",
-                [(e.stream, e.boot, e.seq, e.at, e.ts, e.payload) for e in new.values()],
+                "insert or ignore into message values (?, ?, ?, ?)",
+                [(self._id(numbers, e), e.at, e.ts, e.payload) for e in new.values()],
             )
             self._db.executemany("insert or replace into state values (?, ?)", list(states))
             if durable and self._unsynced:  # SQLite syncs only a commit that has written something
@@ -187,6 +195,9 @@ class Journal:
             at.held.add(entry.seq)
             at.to_ts = max(at.to_ts, entry.ts)
             self.bytes += len(entry.payload)
+
+    def _id(self, numbers: dict[Key, int], e: Entry) -> int:
+        return (numbers.get(e.key) or self.index[e.key].number) << _SEQ_BITS | e.seq
 
     def _known(self, entry: Entry) -> bool:
         at = self.index.get(entry.key)
@@ -243,17 +254,20 @@ class Journal:
         key = (stream, boot)
         at = self.index[key].copy()
         at.timed = last
+        grown = 0
         with self._transaction("full"):
-            self._db.executemany(
-                "update message set at = ?, ts = ?, payload = ? where stream = ? and boot = ? and seq = ?",
-                [(ts, ts, payload, *key, seq) for seq, ts, payload in messages],
-            )
+            for seq, ts, payload in messages:
+                where = at.ids(seq, seq)
+                for (size,) in self._db.execute(f"select length(payload) {_SELECT}", where).fetchall():
+                    grown += len(payload) - size
+                self._db.execute(
+                    "update message set at = ?, ts = ?, payload = ? where id = ?", (ts, ts, payload, where[0])
+                )
             self._save(key, at)
-            at.from_ts, at.to_ts, size, old = self._db.execute(
-                "select min(ts), max(ts), sum(length(payload)), 0 from message where stream = ? and boot = ?", key
-            ).fetchone()
+            if at.held:
+                at.from_ts, at.to_ts = self._times(at, 0, at.held.highest)
         self.index[key] = at
-        self.bytes = self._db.execute("select coalesce(sum(length(payload)), 0) from message").fetchone()[0]
+        self.bytes += grown
 
     # --- the ring ---------------------------------------------------------------------------------------------------
 
@@ -263,14 +277,15 @@ class Journal:
         What is dropped unconfirmed leaves a tombstone.
         """
         drop: dict[Key, RangeSet] = {}
-        freed = 0
+        freed = dropped = 0
         for confirmed in (True, False):
             rows = [self._rows(key, at, drop.get(key), now, confirmed=confirmed) for key, at in self._in_order()]
             for received, _, key, seq, size in heapq.merge(*rows):
                 if self.bytes - freed <= self._max_bytes and now - received <= self._max_age_s:
                     break
-                if sum(r.count for r in drop.values()) >= TRIM_ROWS:
+                if dropped == TRIM_ROWS:
                     break
+                dropped += 1
                 drop.setdefault(key, RangeSet()).add(seq)
                 freed += size
         return self._drop(drop, freed) if drop or self._finished() else 0
@@ -284,12 +299,9 @@ class Journal:
         """What may be dropped of a boot, ascending: (received, order, key, seq, bytes)."""
         candidates = at.held.intersection(at.confirmed) if confirmed else at.held
         for first, last in candidates.difference(gone) if gone else candidates:
-            for seq, received, size in self._db.execute(
-                "select seq, at, length(payload) from message where stream = ? and boot = ? and seq between ? and ? "
-                "order by seq",
-                (*key, first, last),
-            ):
-                yield (received if at.timed else now), at.order, key, seq, size
+            rows = self._db.execute(f"select id, at, length(payload) {_SELECT} order by id", at.ids(first, last))
+            for id_, received, size in rows:
+                yield (received if at.timed else now), at.order, key, id_ & _SEQ_MASK, size
 
     def _finished(self) -> list[Key]:
         return [k for k, at in self.index.items() if at.closed and not at.held and not at.lost]
@@ -301,16 +313,14 @@ class Journal:
             for key, ranges in drop.items():
                 at = changed[key] = self.index[key].copy()
                 for first, last in ranges.difference(at.confirmed):
-                    at.bury(first, last, *self._times(key, first, last))
+                    at.bury(first, last, *self._times(at, first, last))
                     lost += last - first + 1
                 for first, last in ranges:
-                    where = (*key, first, last)
-                    self._db.execute("delete from message where stream = ? and boot = ? and seq between ? and ?", where)
+                    self._db.execute(f"delete {_SELECT}", at.ids(first, last))
                     at.held.remove(first, last)
                     at.confirmed.remove(first, last)
                 if at.held:
-                    at.from_ts = self._times(key, next(iter(at.held))[0], next(iter(at.held))[0])[0]
-                at.number = at.number or self._number(key)
+                    at.from_ts = self._times(at, next(iter(at.held))[0], next(iter(at.held))[0])[0]
                 self._save(key, at)
             finished = [k for k, at in (self.index | changed).items() if at.closed and not at.held and not at.lost]
             self._db.executemany("delete from boot where stream = ? and boot = ?", finished)
@@ -321,11 +331,8 @@ class Journal:
         self.bytes -= freed
         return lost
 
-    def _times(self, key: Key, first: int, last: int) -> tuple[float, float]:
-        earliest, latest = self._db.execute(
-            "select min(ts), max(ts) from message where stream = ? and boot = ? and seq between ? and ?",
-            (*key, first, last),
-        ).fetchone()
+    def _times(self, at: BootIndex, first: int, last: int) -> tuple[float, float]:
+        earliest, latest = self._db.execute(f"select min(ts), max(ts) {_SELECT}", at.ids(first, last)).fetchone()
         return earliest, latest
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -333,20 +340,25 @@ class Journal:
     def read(self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int) -> list[tuple[int, bytes]]:
         """Up to `limit` messages (seq, payload) of the ranges, ascending."""
         found: list[tuple[int, bytes]] = []
+        at = self.index.get((stream, boot))
+        if at is None or not at.number:
+            return found
         for first, last in ranges:
             if len(found) >= limit:
                 break
-            found += self._db.execute(
-                "select seq, payload from message where stream = ? and boot = ? and seq between ? and ? "
-                "order by seq limit ?",
-                (stream, boot, first, last, limit - len(found)),
-            ).fetchall()
+            rows = self._db.execute(
+                f"select id, payload {_SELECT} order by id limit ?", (*at.ids(first, last), limit - len(found))
+            )
+            found += [(id_ & _SEQ_MASK, payload) for id_, payload in rows]
         return found
 
     def entries(self) -> list[Entry]:
         """Everything that is held: to move a journal that was kept in memory to a disk that has come back."""
-        rows = self._db.execute("select stream, boot, seq, at, ts, payload from message order by stream, boot, seq")
-        return [Entry(*row, timed=self.index[row[0], row[1]].timed) for row in rows]
+        found: list[Entry] = []
+        for (stream, boot), at in self._in_order():
+            rows = self._db.execute(f"select id, at, ts, payload {_SELECT} order by id", at.ids(0, _SEQ_MASK))
+            found += [Entry(stream, boot, i & _SEQ_MASK, when, ts, load, at.timed) for i, when, ts, load in rows]
+        return found
 
     def states(self) -> dict[str, bytes]:
         return dict(self._db.execute("select name, value from state"))

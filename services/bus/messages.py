@@ -9,45 +9,29 @@ cannot hold 64 bits); (stream, boot, seq) is a message's identity. Current is po
 SoC 0..1. `null` = no reading now; a channel absent from the layout is not measured; zero is zero.
 """
 
-import secrets
-from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from services.bus.errors import PayloadError
+from services.bus.fields import SEVERITIES as SEVERITIES
+from services.bus.fields import Boot as Boot
+from services.bus.fields import Channel as Channel
+from services.bus.fields import Count as Count
+from services.bus.fields import Model as Model
+from services.bus.fields import Quality as Quality
+from services.bus.fields import Seq as Seq
+from services.bus.fields import Severity as Severity
+from services.bus.fields import Time as Time
+from services.bus.fields import TimeSource as TimeSource
+from services.bus.fields import Value as Value
+from services.bus.fields import Values as Values
+from services.bus.fields import format_time as format_time
+from services.bus.fields import new_boot as new_boot
 from services.bus.topics import Topic
 
 MAX_PAYLOAD: Final = 65_536  # bytes; the brokers' max_packet_size leaves room for topic and header above it
-
-
-def format_time(time: datetime) -> str:
-    """ISO 8601 UTC with milliseconds and a Z."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
-
-
-Time = Annotated[AwareDatetime, PlainSerializer(format_time, return_type=str, when_used="json")]
-Boot = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-Seq = Annotated[int, Field(ge=0, lt=2**53)]
-Channel = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\[\d+\])?$", max_length=64)]
-TimeSource = Literal["ntp", "rtc", "peer", "none"]
-Quality = Annotated[str, StringConstraints(pattern=r"^(suspect|estimated|range|fault:[a-z0-9_]+)$", max_length=40)]
-Severity = Literal["low", "medium", "high", "critical"]
-SEVERITIES: Final[tuple[Severity, ...]] = ("low", "medium", "high", "critical")  # ascending
-Value = float | None
-Values = float | None | list[float | None]
-
-
-def new_boot() -> str:
-    """Draw the identity of a process start: 16 hex digits."""
-    return secrets.token_hex(8)
-
-
-class Model(BaseModel):
-    """Base of all messages: unknown fields are ignored (a newer sender may add some), NaN and Infinity refused."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
 
 
 class StreamMessage(Model):
@@ -101,7 +85,7 @@ class Window(Model):
     boot: Boot
     first: Seq
     last: Seq
-    holes: int = Field(0, ge=0, description="Steps that were missing, and were held and masked.")
+    holes: Count = Field(0, description="Steps that were missing, and were held and masked.")
 
 
 class Score(StreamMessage):
@@ -154,7 +138,7 @@ class Alarm(Model):
     severity: Severity
     raised_at: Time | None = Field(None, description="Time of the sample that raised it.")
     cleared_at: Time | None = None
-    count: int = Field(0, ge=0, description="Raises so far.")
+    count: Count = Field(0, description="Raises so far.")
     text: str = ""
     evidence: Evidence | None = None
 
@@ -163,7 +147,7 @@ class AlarmStatus(Alarm):
     """alarm/{rule} (retained): the worst state of the rule's alarms; `alarms` by channel when it watches several."""
 
     boot: Boot = Field(description="Process start of the alert service.")
-    revision: int = Field(ge=0, description="Rises with every change, over restarts too; drop lower ones.")
+    revision: Count = Field(description="Rises with every change, over restarts too; drop lower ones.")
     alarms: dict[str, Alarm] = Field(default_factory=dict)
 
 
@@ -188,7 +172,7 @@ class Event(StreamMessage):
 
     type: EventType
     occurrence: str | None
-    revision: int = Field(ge=0)
+    revision: Count
     by: str | None = Field(None, description="Person and place that commanded it; null = the system.")
     reason: str | None = None
     trace: str | None = Field(None, description="W3C traceparent.")
@@ -215,8 +199,8 @@ class Replay(Model):
     """How far a recorded source is."""
 
     file: str
-    rows: int
-    published: int
+    rows: Count
+    published: Count
     finished: bool
 
 
@@ -249,7 +233,7 @@ class JournalRange(Model):
     timed: bool = Field(True, description="False: the clock was not set; do not ask for it yet.")
     tail_unknown: bool = Field(False, description="Not ended cleanly: up to one group may be missing at the end.")
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class LostRange(Model):
@@ -259,14 +243,14 @@ class LostRange(Model):
     from_: Time | None = Field(None, alias="from")
     to: Time | None = None
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class Journal(Model):
     """journal/{stream} (retained): what the publisher's outbox can still give, and what it had to drop unconfirmed."""
 
-    page: int = Field(1, ge=1)
-    pages: int = Field(1, ge=1)
+    page: Count = 1
+    pages: Count = 1
     ranges: list[JournalRange] = Field(default_factory=list)
     lost: list[LostRange] = Field(default_factory=list)
 
@@ -294,7 +278,7 @@ class Acknowledge(Model):
     rule: str
     channel: str | None = None
     occurrence: str | None = None
-    revision: int | None = None
+    revision: Count | None = None
     severity: Severity | None = None
     by: str = Field(min_length=1, max_length=120)
     reason: str | None = Field(None, max_length=400)
@@ -308,7 +292,7 @@ class Fetch(Model):
     correlation_id: str = Field(min_length=1, max_length=80)
     action: Literal["backfill", "confirm"]
     stream: str
-    device: str
+    device: str | None = Field(None, description="Default: the device in the topic.")
     boot: Boot
     ranges: list[tuple[Seq, Seq]]
 
@@ -336,7 +320,7 @@ class Reply(Model):
     correlation_id: str
     status: Literal["done", "refused", "failed"]
     reason: str | None = None
-    revision: int | None = None
+    revision: Count | None = None
 
 
 COMMANDS: Final[dict[str, type[Model]]] = {
@@ -392,7 +376,7 @@ def read_as(topic: Topic, payload: bytes, model: type[M]) -> M:
 
 def write(message: Model) -> bytes:
     """Serialize a message, leaving out optional fields that are not set."""
-    return message.model_dump_json(exclude_none=False, exclude_unset=True).encode()
+    return message.model_dump_json(by_alias=True, exclude_unset=True).encode()
 
 
 def write_fields(fields: dict[str, Any]) -> bytes:

@@ -26,9 +26,11 @@ from services.bus.tail import Record, Tail
 log = logging.getLogger(__name__)
 
 HAND_OVER_S: Final = 0.5
+RETRY_S: Final = 5.0  # between attempts while the disk refuses
 GROUP_MESSAGES: Final = 4000  # a group is committed early at this size
 MEMORY_MESSAGES: Final = 50_000  # kept while the disk refuses
 MEMORY_JOURNAL_BYTES: Final = 32 * 2**20
+COMPLAIN_S: Final = 60.0
 T = TypeVar("T")
 
 
@@ -45,74 +47,79 @@ class Outbox:
     def __init__(
         self, folder: Path, *, group_s: float, max_bytes: int, max_age_s: float, counters: Counters | None = None
     ) -> None:
-        self._folder, self._group_s = folder, group_s
+        self._folder, self._path, self._group_s = folder, folder / "journal.sqlite3", group_s
         self._max_bytes, self._max_age_s = max_bytes, max_age_s
         self.counters = counters or Counters()
         self._pending: list[Entry] = []
         self._records: list[Record] = []  # not yet in the tail
         self._states: dict[str, bytes] = {}  # not yet committed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
-        self._tail: Tail | None = None
+        self._tail: Tail | None = None  # None: there is no disk, the journal is in memory
         self._lock: FolderLock | None = None
+        self._committing, self._handing_over = asyncio.Lock(), asyncio.Lock()
         self._wake = asyncio.Event()
+        self._stopping = self._refused = False
         self._task: asyncio.Task[None] | None = None
         self._known_states: dict[str, bytes] = {}
-        self._complained = 0.0
+        self._complained = float("-inf")
 
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        await self._in_thread(self._open)
+        try:
+            await self._in_thread(self._open)
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            raise
         self._task = asyncio.create_task(self._work(), name="outbox")
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._stopping = True
+        self._wake.set()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self.commit(durable=True)
+        if not await self.commit(durable=True):
+            log.error("%s: ending with %d messages that the disk did not take", self._folder, len(self._pending))
         await self._in_thread(self._close)
         self._thread.shutdown()
 
     def _open(self) -> None:
-        path = self._folder / "journal.sqlite3"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FolderLock(self._folder)
-            self._tail = Tail(self._folder / "tail.log")
-            self._journal = self._open_journal(path)
-            self._recover()
-        except (OSError, sqlite3.OperationalError) as error:
-            self.counters.set("journal_failing", 1)
-            log.error("%s: %s; keeping messages in memory only", path, error)
-            self._tail = None
+            self._journal = self._open_disk()
+        except (OSError, sqlite3.Error) as error:
+            self._complain(error)
             self._journal = Journal(":memory:", max_bytes=MEMORY_JOURNAL_BYTES, max_age_s=self._max_age_s)
         self._known_states = self._journal.states()
 
-    def _open_journal(self, path: Path) -> Journal:
-        def attempt() -> Journal:
-            return Journal(path, max_bytes=self._max_bytes, max_age_s=self._max_age_s)
-
+    def _open_disk(self) -> Journal:
+        """The journal with what an earlier process left in the tail. Sets `_tail` when all went well."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._lock is None:
+            self._lock = FolderLock(self._folder)
+        tail = Tail(self._folder / "tail.log")
         try:
-            return attempt()
-        except sqlite3.OperationalError:
+            try:
+                journal = self._recovered(tail)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError as error:
+                self._move_aside(error)
+                journal = self._recovered(tail)
+            try:
+                tail.clear()
+            except OSError:
+                journal.close()
+                raise
+        except BaseException:
+            tail.close()
             raise
-        except sqlite3.DatabaseError as error:
-            self._move_aside(path, error)
-            return attempt()
+        self._tail = tail
+        self.counters.set("journal_failing", 0)
+        return journal
 
-    def _move_aside(self, path: Path, error: Exception) -> None:
-        aside = path.with_name(f"{path.stem}.corrupt-{time.strftime('%Y%m%dT%H%M%S')}{path.suffix}")
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-        self.counters.add("journal_corrupt")
-        log.error("%s: %s; moved aside to %s, going on with an empty journal", path, error, aside.name)
-
-    def _recover(self) -> None:
-        """Commit what an earlier process left in the tail."""
-        assert self._tail is not None
-        records, damaged = self._tail.read()
+    def _recovered(self, tail: Tail) -> Journal:
+        records, damaged = tail.read()
         entries: list[Entry] = []
         states: dict[str, bytes] = {}
         for record in records:
@@ -122,10 +129,40 @@ class Outbox:
                 stream, boot, seq, at, ts, timed = record.key.split()
                 entries.append(Entry(stream, boot, int(seq), float(at), float(ts), record.payload, timed == "1"))
         if damaged:
-            self.counters.add("tail_damaged_bytes", damaged)
-            log.warning("%s: the last %d bytes are damaged and dropped", self._tail.path, damaged)
-        self._journal.write(entries, states.items(), durable=True)
-        self._tail.clear()
+            self.counters.set("tail_damaged_bytes", damaged)
+            log.warning("%s: the last %d bytes are damaged and dropped", tail.path, damaged)
+        journal = Journal(self._path, max_bytes=self._max_bytes, max_age_s=self._max_age_s)
+        try:
+            journal.write(entries, states.items(), durable=True)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    def _move_aside(self, error: Exception) -> None:
+        name = f"{self._path.stem}.corrupt-{time.strftime('%Y%m%dT%H%M%S')}{self._path.suffix}"
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                self._path.with_name(self._path.name + suffix).rename(self._path.with_name(name + suffix))
+        self.counters.add("journal_corrupt")
+        log.error("%s: %s; moved aside to %s, going on with an empty journal", self._path, error, name)
+
+    def _back_to_disk(self) -> None:
+        """Leave memory when the disk can be had again."""
+        try:
+            journal = self._open_disk()
+        except (OSError, sqlite3.Error) as error:
+            self._complain(error)
+            return
+        memory, self._journal = self._journal, journal
+        journal.write(memory.entries(), memory.states().items(), durable=True)
+        for key, at in memory.index.items():
+            journal.confirm(*key, at.confirmed)
+            for t in at.lost:
+                journal.index[key].bury(t.first, t.last, t.from_ts, t.to_ts)
+        memory.close()
+        self._known_states = journal.states() | self._known_states
+        log.warning("%s: the disk is back, the journal is on it again", self._folder)
 
     def _close(self) -> None:
         self._journal.close()
@@ -144,11 +181,8 @@ class Outbox:
         self._pending.append(entry)
         key = f"{entry.stream} {entry.boot} {entry.seq} {entry.at!r} {entry.ts!r} {int(entry.timed)}"
         self._records.append(Record(key, entry.payload))
-        if len(self._pending) >= GROUP_MESSAGES:
+        if len(self._pending) == GROUP_MESSAGES:
             self._wake.set()
-        if len(self._pending) > MEMORY_MESSAGES:
-            self._journal.bury(self._pending.pop(0))
-            self.counters.add("journal_dropped")
 
     def remember(self, name: str, state: dict[str, Any]) -> None:
         """Keep a state together with what was appended before it; replaces the earlier one of that name."""
@@ -162,29 +196,52 @@ class Outbox:
 
     async def hand_over(self) -> None:
         """Give everything to the operating system: it survives the death of this process."""
-        if self._records:
-            records, self._records = self._records, []
-            await self._in_thread(self._hand_over, records)
+        if self._records or self._handing_over.locked():
+            async with self._handing_over:
+                await self._hand_over()
 
-    def _hand_over(self, records: list[Record]) -> None:
+    async def _hand_over(self) -> None:
+        """In one write, so that a state never stands there without the messages before it. Retried in order."""
+        records, self._records = self._records, []
+        if records and not await self._in_thread(self._to_tail, records):
+            self._records = (records + self._records)[-MEMORY_MESSAGES:]
+
+    def _to_tail(self, records: list[Record]) -> bool:
         if self._tail is None:
-            return
+            return True
         try:
             self._tail.append(records)
         except OSError as error:
             self._complain(error)
+            return False
+        return True
 
     async def commit(self, *, durable: bool) -> bool:
-        """Write everything to the journal; durable = fsynced. Returns False when the disk refuses."""
+        """Write everything to the journal; durable = fsynced. Returns False when the disk refuses.
+
+        A caller that is cancelled meanwhile takes nothing with it.
+        """
         if not self._pending and not self._states and not durable:
             return True
-        await self.hand_over()
-        pending, states = self._pending, self._states
-        self._pending, self._states = [], {}
-        if await self._in_thread(self._commit, pending, states, durable):
-            return True
-        self._pending, self._states = pending + self._pending, states | self._states
-        return False
+        return await asyncio.shield(asyncio.ensure_future(self._commit_in_turn(durable)))
+
+    async def _commit_in_turn(self, durable: bool) -> bool:
+        async with self._committing:
+            async with self._handing_over:
+                await self._hand_over()
+                # what is taken here is in the tail, and nothing else is: the commit may clear it
+                pending, states, records = self._pending, self._states, self._records
+                self._pending, self._states, self._records = [], {}, []
+                work = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, pending, states, durable)
+            self._refused = not await work
+            if self._refused:
+                self._pending, self._states = pending + self._pending, states | self._states
+                self._records = records + self._records
+                if len(self._pending) > MEMORY_MESSAGES:
+                    buried, self._pending = self._pending[:-MEMORY_MESSAGES], self._pending[-MEMORY_MESSAGES:]
+                    self.counters.add("journal_lost", len(buried))
+                    await self._in_thread(self._journal.bury, buried)
+            return not self._refused
 
     def _commit(self, pending: list[Entry], states: dict[str, bytes], durable: bool) -> bool:
         try:
@@ -196,60 +253,75 @@ class Outbox:
             self._complain(error)
             return False
         except sqlite3.DatabaseError as error:
-            path = self._folder / "journal.sqlite3"
-            self._journal.close()
-            try:
-                self._move_aside(path, error)
-                self._journal = self._open_journal(path)
-            except (OSError, sqlite3.Error) as second:
-                self._complain(second)
-                self._journal = Journal(":memory:", max_bytes=MEMORY_JOURNAL_BYTES, max_age_s=self._max_age_s)
+            self._replace_damaged(error)
             return False
         except OSError as error:
             self._complain(error)
         return True
 
+    def _replace_damaged(self, error: Exception) -> None:
+        self._journal.close()
+        try:
+            self._move_aside(error)
+            self._journal = Journal(self._path, max_bytes=self._max_bytes, max_age_s=self._max_age_s)
+        except (OSError, sqlite3.Error) as second:
+            self._complain(second)
+            if self._tail is not None:
+                self._tail.close()
+                self._tail = None
+            self._journal = Journal(":memory:", max_bytes=MEMORY_JOURNAL_BYTES, max_age_s=self._max_age_s)
+        # the states of before are gone with the file; what the service goes on with must be there again
+        self._journal.write([], list(self._known_states.items()), durable=True)
+
     def _complain(self, error: Exception) -> None:
         self.counters.set("journal_failing", 1)
         self.counters.add("journal_failed")
-        if time.monotonic() - self._complained > 60:
+        if time.monotonic() - self._complained > COMPLAIN_S:
             self._complained = time.monotonic()
             log.error("%s: %s; going on without it, messages stay in memory", self._folder, error)
 
     async def _work(self) -> None:
-        last_group = time.monotonic()
-        while True:
+        due = time.monotonic() + self._group_s
+        while not self._stopping:
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HAND_OVER_S):
                     await self._wake.wait()
-            await self.hand_over()
-            if len(self._pending) >= GROUP_MESSAGES or time.monotonic() - last_group >= self._group_s:
-                last_group = time.monotonic()
-                await self.commit(durable=True)
-                lost = await self._in_thread(self._journal.trim, time.time())
-                if lost:
-                    self.counters.add("journal_lost", lost)
-                    log.error("%s: the journal is full; %d unconfirmed messages dropped", self._folder, lost)
-            self.counters.set("journal_bytes", self._journal.bytes)
+            try:
+                await self.hand_over()
+                if time.monotonic() >= due or (len(self._pending) >= GROUP_MESSAGES and not self._refused):
+                    await self._group()
+                    trouble = self._refused or self._tail is None
+                    due = time.monotonic() + (min(RETRY_S, self._group_s) if trouble else self._group_s)
+                self.counters.set("journal_bytes", self._journal.bytes)
+            except Exception as error:  # whatever it is, the next group must have its chance
+                self._complain(error)
+
+    async def _group(self) -> None:
+        if self._tail is None:
+            await self._in_thread(self._back_to_disk)
+        await self.commit(durable=True)
+        lost = await self._in_thread(self._journal.trim, time.time())
+        if lost:
+            self.counters.add("journal_lost", lost)
+            log.error("%s: the journal is full; %d unconfirmed messages dropped", self._folder, lost)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     async def index(self) -> dict[tuple[str, str], BootIndex]:
         """What is held, by (stream, boot) in the order of process starts. Commits what is pending first."""
-        await self.commit(durable=False)
-        return dict(sorted(self._journal.index.items(), key=lambda item: item[1].number))
+        return await self.on_journal(
+            lambda held: {key: at.copy() for key, at in sorted(held.index.items(), key=lambda item: item[1].order)}
+        )
 
     async def read(
         self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int
     ) -> list[tuple[int, bytes]]:
         """Up to `limit` messages (seq, payload) of the ranges, ascending."""
-        wanted = list(ranges)
-        if await self.commit(durable=False):
-            return await self._in_thread(self._journal.read, stream, boot, wanted, limit)
-        found = dict(await self._in_thread(self._journal.read, stream, boot, wanted, limit))
+        wanted = RangeSet(ranges)
+        found = dict(await self.on_journal(lambda held: held.read(stream, boot, wanted, limit)))
         for e in self._pending:
-            if (e.stream, e.boot) == (stream, boot) and any(a <= e.seq <= b for a, b in wanted):
+            if (e.stream, e.boot) == (stream, boot) and e.seq in wanted:
                 found[e.seq] = e.payload
         return sorted(found.items())[:limit]
 

@@ -15,8 +15,9 @@ from typing import Any, Final, Self
 import orjson
 
 from services.bus import journal
+from services.bus.backfill import blocks, from_backfill, to_backfill
 from services.bus.client import Bus
-from services.bus.errors import PayloadError
+from services.bus.errors import EmberwatchError, PayloadError, SessionTakenOverError
 from services.bus.journal import BootIndex, Entry
 from services.bus.messages import (
     MAX_PAYLOAD,
@@ -35,14 +36,17 @@ from services.bus.messages import (
 from services.bus.outbox import Outbox
 from services.bus.ranges import RangeSet
 from services.bus.settings import BusSettings
-from services.bus.topics import Topic
+from services.bus.topics import STREAM_KINDS, Topic
 
 log = logging.getLogger(__name__)
 
 ANNOUNCE_S: Final = 30.0
 QUIET_S: Final = 2.5  # a stream that pauses announces its end sooner
-PAGE_RANGES: Final = 200
-BLOCK_BYTES: Final = MAX_PAYLOAD * 3 // 4
+PAGE_RANGES: Final = 150  # ranges and as many losses; two times 200 could exceed MAX_PAYLOAD
+STREAM_PAYLOAD: Final = MAX_PAYLOAD - 1024  # room for what a backfill block adds
+READ_AT_ONCE: Final = 500  # messages out of the journal
+ASK_RANGES: Final = 1000  # of a request, answered at once: what is missing of them must fit into an answer
+GOODBYE_S: Final = 5.0
 BACKFILL_RATE: Final = 3000.0  # messages a second, so that live data goes first
 DURABLE_WAIT_S: Final = 0.5  # longest that an alarm event waits for its fsync before it is sent
 
@@ -73,7 +77,7 @@ class Publisher:
         self.on_confirm: Callable[[], None] | None = None
         self._next: dict[tuple[str, str], int] = {}
         self._open: set[tuple[str, str]] = set()  # boots of this process: not closed
-        self._fetches: asyncio.Queue[Fetch] = asyncio.Queue(maxsize=1000)
+        self._fetches: asyncio.Queue[tuple[Topic, Fetch]] = asyncio.Queue(maxsize=1000)
         self._tasks: list[asyncio.Task[None]] = []
         self._announced: dict[str, bytes] = {}
         self._published_at = float("-inf")
@@ -93,21 +97,31 @@ class Publisher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if kind is None or issubclass(kind, asyncio.CancelledError):
-            await self.close_boots()
-        await self.outbox.__aexit__()
+        try:
+            if kind is None or issubclass(kind, asyncio.CancelledError):
+                async with asyncio.timeout(GOODBYE_S):  # a broker that is stuck must not hold us
+                    await self.close_boots()
+        except (TimeoutError, EmberwatchError) as error:
+            log.warning("the end of our streams could not be announced: %s", error or "the broker is stuck")
+        finally:
+            await self.outbox.__aexit__()
 
     async def close_boots(self) -> None:
         """Say that nothing more follows under this boot."""
         closing, self._open = list(self._open), set()
-        for key in closing:
-            await self.outbox.on_journal(partial(_close_boot, key))
+
+        def close(held: journal.Journal) -> None:
+            for key in closing:
+                held.close_boot(*key)
+
+        await self.outbox.on_journal(close)
         if self._bus.connected:
             await self.announce()
 
     def use_boot(self, boot: str) -> None:
         """Continue an earlier boot: a recording is its own journal, its rows keep their identity over restarts."""
         self.boot = self._bus.boot = boot
+        self._open |= {key for key in self._next if key[1] == boot}
 
     def next_seq(self, topic: Topic) -> int:
         return self._next.get((str(topic), self.boot), 0)
@@ -125,13 +139,13 @@ class Publisher:
             wait: False = if the broker takes no more just now, only keep it; the journal brings it later.
             timed: False = the clock is not set; it is announced as untimed until `date` is called.
         Raises:
-            PayloadError: longer than MAX_PAYLOAD; nothing was kept.
+            PayloadError: longer than STREAM_PAYLOAD; nothing was kept.
         """
         key = (str(topic), self.boot)
         seq = self._next.get(key, 0)
         payload = write_fields({"boot": self.boot, "seq": seq, **fields})
-        if len(payload) > MAX_PAYLOAD:
-            raise PayloadError(key[0], f"payload of {len(payload)} bytes, limit {MAX_PAYLOAD}")
+        if len(payload) > STREAM_PAYLOAD:
+            raise PayloadError(key[0], f"payload of {len(payload)} bytes, limit {STREAM_PAYLOAD}")
         ts = datetime.fromisoformat(fields["ts"]).timestamp()
         self._next[key] = seq + 1
         self._open.add(key)
@@ -166,15 +180,18 @@ class Publisher:
         index = (await self.outbox.index()).get((stream, boot))
         if index is None or index.timed:
             return 0
-        dated = []
-        for seq, payload in await self.outbox.read(stream, boot, index.held, index.held.count):
-            message = orjson.loads(payload)
-            ts = message["mono"] + offset_s
-            message |= {"ts": format_time(_time(ts)), "time_source": source}
-            dated.append((seq, ts, orjson.dumps(message)))
-        await self.outbox.on_journal(lambda held: held.date(stream, boot, dated))
+        left, count = index.held.copy(), 0
+        while left:
+            found = await self.outbox.read(stream, boot, left, READ_AT_ONCE)
+            if not found:
+                break
+            left.remove(0, found[-1][0])
+            dated = [d for seq, payload in found if (d := _dated(seq, payload, offset_s, source)) is not None]
+            count += len(dated)
+            await self.outbox.on_journal(partial(_date, stream, boot, dated, False))
+        await self.outbox.on_journal(partial(_date, stream, boot, [], True))
         await self.announce()
-        return len(dated)
+        return count
 
     # --- announcing -------------------------------------------------------------------------------------------------
 
@@ -184,12 +201,21 @@ class Publisher:
             await self._bus.wait_connected()
             now, last = time.monotonic(), self._published_at
             if now - announced >= ANNOUNCE_S or (last > announced and now - last > QUIET_S):
-                announced = now
-                await self.announce()
+                again, announced = now - announced >= ANNOUNCE_S, now
+                try:
+                    await self.announce(again=again)
+                except SessionTakenOverError:
+                    raise
+                except Exception:
+                    self._bus.counters.add("announce_failed")
+                    log.exception("announcing failed; trying again")
             await asyncio.sleep(1.0)
 
-    async def announce(self) -> None:
-        """Publish what the journal holds of each stream, where it has changed."""
+    async def announce(self, *, again: bool = False) -> None:
+        """Publish what the journal holds of each stream, where it has changed; `again` = also where it has not.
+
+        Of several pages the broker retains the last one only, and a broker can lose what it retains.
+        """
         streams: dict[str, list[tuple[str, BootIndex]]] = {}
         for (stream, boot), index in (await self.outbox.index()).items():
             streams.setdefault(stream, []).append((boot, index))
@@ -197,7 +223,7 @@ class Publisher:
             topic = Topic.parse(stream).of_stream("journal")
             pages = self._pages(stream, boots)
             digest = b"".join(pages)
-            if self._announced.get(stream) == digest:
+            if self._announced.get(stream) == digest and not again:
                 continue
             for page in pages:
                 await self._bus.publish(topic, page, retain=True)
@@ -241,7 +267,7 @@ class Publisher:
     async def handle(self, topic: Topic, fetch: Fetch) -> None:
         """Carry out a backfill or confirm command that came for this service."""
         try:
-            stream = Topic(self._bus.node, fetch.device, *_stream_parts(fetch.stream))
+            stream = Topic(self._bus.node, fetch.device or topic.device, *_stream_parts(fetch.stream))
             ranges = RangeSet(fetch.ranges)
         except ValueError as error:
             raise PayloadError(str(topic), f"stream {fetch.stream[:80]!r}: {error}") from None
@@ -254,92 +280,60 @@ class Publisher:
         elif self._fetches.full():
             self._bus.counters.add("backfill_refused")  # the receiver asks again
         else:
-            self._fetches.put_nowait(fetch)
+            self._fetches.put_nowait((stream, fetch))
 
     async def _answer_all(self) -> None:
         while True:
-            fetch = await self._fetches.get()
+            stream, fetch = await self._fetches.get()
             try:
-                await self._answer(fetch)
-            except PayloadError as error:
+                await self._answer(stream, fetch)
+            except Exception:  # one bad answer must not silence the next
                 self._bus.counters.add("backfill_failed")
-                log.error("backfill: %s", error)
+                log.exception("backfill of %s %s failed", stream, fetch.boot)
 
-    async def _answer(self, fetch: Fetch) -> None:
-        stream = Topic(self._bus.node, fetch.device, *_stream_parts(fetch.stream))
+    async def _answer(self, stream: Topic, fetch: Fetch) -> None:
         left = RangeSet(fetch.ranges)
         while left:
-            found = await self.outbox.read(str(stream), fetch.boot, left, 500)
-            block: list[tuple[int, dict[str, Any]]] = []
-            size = 0
-            for seq, payload in found:
-                size += len(payload)
-                if block and size > BLOCK_BYTES:
-                    break
-                block.append((seq, orjson.loads(payload)))
-            known = RangeSet((seq, seq) for seq, _ in block)
-            covered = left if len(block) == len(found) < 500 else left.intersection(RangeSet([(0, known.highest)]))
-            missing = list(covered.difference(known))
+            await self._bus.wait_connected()  # blocks for nobody would only fill the memory
+            wanted = RangeSet(list(left)[:ASK_RANGES])
+            found = await self.outbox.read(str(stream), fetch.boot, wanted, READ_AT_ONCE)
+            held = RangeSet((seq, seq) for seq, _ in found)
+            covered = wanted if len(found) < READ_AT_ONCE else wanted.intersection(RangeSet([(0, held.highest)]))
+            missing = list(covered.difference(held))
             left = left.difference(covered)
-            message = to_backfill(stream.kind, fetch.boot, block, missing)
-            await self._bus.publish(stream.of_stream("backfill"), orjson.dumps(message))
-            self._bus.counters.add("backfilled", len(block))
-            await asyncio.sleep(len(block) / BACKFILL_RATE)
+            answers = [
+                to_backfill(stream.kind, fetch.boot, block, [])
+                for block in blocks(stream.kind, [(seq, payload, orjson.loads(payload)) for seq, payload in found])
+            ]
+            if missing:
+                answers.append(to_backfill(stream.kind, fetch.boot, [], missing))
+            for message in answers:
+                await self._bus.publish(stream.of_stream("backfill"), orjson.dumps(message))
+                self._bus.counters.add("backfilled", len(message["seq"]))
+                await asyncio.sleep(len(message["seq"]) / BACKFILL_RATE)
 
 
-def _close_boot(key: tuple[str, str], journal: journal.Journal) -> None:
-    journal.close_boot(*key)
+Dated = tuple[int, float, bytes]  # seq, ts, payload
+
+
+def _dated(seq: int, payload: bytes, offset_s: float, source: TimeSource) -> Dated | None:
+    """A message with its time; None if it has one."""
+    message = orjson.loads(payload)
+    if message.get("time_source", "none") != "none":
+        return None
+    ts = message["mono"] + offset_s
+    return seq, ts, orjson.dumps(message | {"ts": format_time(_time(ts)), "time_source": source})
+
+
+def _date(stream: str, boot: str, dated: list[Dated], last: bool, held: journal.Journal) -> None:
+    held.date(stream, boot, dated, last=last)
 
 
 def _stream_parts(stream: str) -> tuple[str, str]:
     kind, dot, name = stream.partition(".")
-    if not dot:
-        raise ValueError("expected kind.name")
+    if not dot or kind not in STREAM_KINDS:
+        raise ValueError(f"expected kind.name with kind one of {', '.join(STREAM_KINDS)}")
     return kind, name
-
-
-def to_backfill(
-    kind: str, boot: str, block: list[tuple[int, dict[str, Any]]], missing: list[tuple[int, int]]
-) -> dict[str, Any]:
-    """A block of past messages as the fields of a Backfill: telemetry as columns, others whole."""
-    message: dict[str, Any] = {"boot": boot, "seq": [seq for seq, _ in block]}
-    if missing:
-        message["missing"] = missing
-    if kind != "telemetry" or not block:
-        return message | ({"messages": [m for _, m in block]} if block else {})
-    samples = [m for _, m in block]
-    names = dict.fromkeys(name for sample in samples for name in sample["channels"])
-    message |= {
-        "layout": samples[0]["layout"],
-        "time_source": samples[-1].get("time_source", "ntp"),
-        "ts": [s["ts"] for s in samples],
-        "mono": [s["mono"] for s in samples],
-        "channels": {name: [s["channels"].get(name) for s in samples] for name in names},
-        "quality": {str(i): s["quality"] for i, s in enumerate(samples) if s.get("quality")},
-    }
-    return message
-
-
-def from_backfill(message: Backfill) -> list[dict[str, Any]]:
-    """The messages of a block, as the fields that `read` would have given. Raises ValueError on ragged columns."""
-    if not message.channels:
-        return [m | {"boot": message.boot} for m in message.messages]
-    lengths = {len(message.seq), len(message.ts), len(message.mono), *(len(c) for c in message.channels.values())}
-    if len(lengths) != 1:
-        raise ValueError(f"columns of different lengths: {sorted(lengths)}")
-    return [
-        {
-            "boot": message.boot,
-            "seq": seq,
-            "ts": message.ts[i],
-            "mono": message.mono[i],
-            "time_source": message.time_source or "ntp",
-            "layout": message.layout,
-            "channels": {name: column[i] for name, column in message.channels.items()},
-            "quality": message.quality.get(str(i), {}),
-        }
-        for i, seq in enumerate(message.seq)
-    ]
 
 
 __all__ = ["Backfill", "Publisher", "from_backfill", "to_backfill"]

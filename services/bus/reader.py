@@ -12,7 +12,18 @@ from typing import Any, Final
 from services.bus.client import Bus, Message
 from services.bus.errors import PayloadError
 from services.bus.feed import Delivery, Feed
-from services.bus.messages import MODELS, Backfill, Fetch, Journal, Model, StreamMessage, new_boot, read, write
+from services.bus.messages import (
+    MODELS,
+    Backfill,
+    Fetch,
+    Journal,
+    Model,
+    SampleId,
+    StreamMessage,
+    new_boot,
+    read,
+    write,
+)
 from services.bus.publisher import Publisher, from_backfill
 from services.bus.settings import BusSettings
 from services.bus.topics import PUBLISHER, STREAM_KINDS, Topic
@@ -64,26 +75,34 @@ class Reader:
             await self._publisher.handle(topic, content)
             return []
         if isinstance(content, Journal):
-            self.feed.announce(topic.stream_topic(), content)
-            return []
+            return self.feed.announce(topic.stream_topic(), content)
         if isinstance(content, Backfill):
             return self._unpack(topic.stream_topic(), topic, content)
         return [Delivery(topic, content)]
 
     def _unpack(self, stream: Topic, topic: Topic, block: Backfill) -> list[Delivery]:
         now, model = time.monotonic(), MODELS[stream.kind]
-        deliveries: list[Delivery] = []
+        unreadable = list(block.missing)
+        messages: list[StreamMessage] = []
         try:
-            for fields in from_backfill(block):
-                message = model.model_validate(fields)
-                if isinstance(message, StreamMessage):
-                    deliveries += self.feed.receive(stream, message, now)
+            content = from_backfill(block)
         except ValueError as error:
-            raise PayloadError(str(topic), " ".join(str(error).split())[:300]) from None
-        return deliveries + self.feed.missing(stream, block.boot, list(block.missing), now)
+            raise PayloadError(str(topic), str(error)) from None
+        for seq, fields in zip(block.seq, content, strict=True):
+            try:
+                message = model.model_validate(fields)
+                assert isinstance(message, StreamMessage)
+                messages.append(message)
+            except ValueError as error:
+                unreadable.append((seq, seq))  # asking again would bring the same
+                self._reject(PayloadError(str(topic), " ".join(str(error).split())[:300]))
+        deliveries = [d for m in messages for d in self.feed.receive(stream, m, now, backfilled=True)]
+        return deliveries + self.feed.missing(stream, block.boot, unreadable, now)
 
     async def _tick(self, now: float) -> list[Delivery]:
         deliveries, requests = self.feed.due(now)
+        if not (self._bus.connected and self._bus.has_room):
+            requests = []  # asked again when there is somebody to answer; the service must have its ticks
         for stream, boot, ranges in requests:
             command = Topic(stream.node, stream.device, "command", PUBLISHER[stream.kind])
             fetch = Fetch(
@@ -111,6 +130,11 @@ class Reader:
 
     def restore(self, cursors: dict[str, Any]) -> None:
         self.feed.restore(cursors)
+        for text, (boot, following, *_) in cursors.items():
+            if following:  # worked off before the restart; who waits for us must know
+                topic = Topic.parse(text)
+                position = SampleId(boot=boot, seq=following - 1)
+                self._bus.positions[f"{topic.node}/{topic.device}/{topic.stream}"] = position
 
 
 __all__ = ["STREAM_KINDS", "Delivery", "Model", "Reader"]

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 """Where profiles/, rules/, bundles/ and mosquitto/ stand: the checkout, or site-packages of an installed wheel."""
 
 PREFIX = "EMBERWATCH_"
+SECTIONS = ("bus", "sensor", "inference", "alert", "ingest", "dashboard", "up")
 S = TypeVar("S", bound="BusSettings")
 
 
@@ -74,10 +75,15 @@ class BusSettings(BaseSettings):
 
 def _read_section(path: Path, settings: type[BusSettings]) -> dict[str, Any]:
     content = read_yaml(path)
+    if content is None:  # empty, or only comments
+        return {}
     if not isinstance(content, dict):
         raise ConfigError(str(path), "file", "expected sections such as `bus:` and `sensor:`")
+    for section in content:
+        if section not in SECTIONS:
+            raise ConfigError(str(path), str(section), f"unknown section; known are {', '.join(SECTIONS)}")
     values: dict[str, Any] = {}
-    for section in {"bus", settings.section}:
+    for section in dict.fromkeys(("bus", settings.section)):  # the service's own section has the last word
         part = content.get(section) or {}
         if not isinstance(part, dict):
             raise ConfigError(str(path), section, "expected keys and values")

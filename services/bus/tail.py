@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_RECORD = 2**24
-
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -36,7 +34,7 @@ def decode(content: bytes) -> tuple[list[Record], int]:
             crc, key_length, length = content[at:line].split()
             key_end = line + 1 + int(key_length)
             end = key_end + int(length)
-            if line < 0 or not 0 <= int(length) <= MAX_RECORD or int(key_length) < 0:
+            if line < 0 or int(length) < 0 or int(key_length) < 0:
                 break
             key, payload = content[line + 1 : key_end], content[key_end:end]
             if content[end : end + 1] != b"\n" or int(crc, 16) != zlib.crc32(payload, zlib.crc32(key)):
