@@ -96,6 +96,9 @@ class ColumnMap(BaseModel):
             elif not column.optional:
                 needed = column.column or column.columns
                 raise SourceError(where, f"column {needed!r} ({name}) is missing; there are {_short(columns)}")
+        for name in (self.time.column, *(c for matching in found.values() for c in matching)):
+            if columns.count(name) > 1:
+                raise SourceError(where, f"column {name!r} is there {columns.count(name)} times")
         if not found:
             raise SourceError(where, f"no column of the map was found; there are {_short(columns)}")
         return found

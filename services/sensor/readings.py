@@ -20,13 +20,13 @@ Codes = NDArray[np.uint8]
 
 GOOD, NAN, MISSING, RANGE, SUSPECT = range(5)
 QUALITY: Final = {NAN: "fault:nan", MISSING: "fault:missing", RANGE: "range", SUSPECT: "suspect"}
-DERIVED: Final = {  # scalar -> (vector, what is taken of its good elements)
-    "cell_voltage_max": ("cell_voltages", "max"),
-    "cell_voltage_min": ("cell_voltages", "min"),
-    "cell_spread": ("cell_voltages", "spread"),
-    "temperature_max": ("temperatures", "max"),
-    "temperature_min": ("temperatures", "min"),
+DERIVED: Final = {  # scalar -> vector, and which of its usable elements: +1 greatest, -1 least
+    "cell_voltage_max": ("cell_voltages", +1),
+    "cell_voltage_min": ("cell_voltages", -1),
+    "temperature_max": ("temperatures", +1),
+    "temperature_min": ("temperatures", -1),
 }
+SPREAD: Final = "cell_spread"  # of cell_voltage_max and cell_voltage_min
 
 
 @dataclass(slots=True)
@@ -79,12 +79,13 @@ class Judge:
 
     def __call__(self, raw: Floats, mono: Floats) -> Readings:
         """Args: raw: (rows,) or (rows, elements) as recorded; mono: (rows,) time [s], not decreasing."""
+        with np.errstate(over="ignore"):  # what overflows is no reading either
+            # float32 recordings hold 355.2 as 355.20001: 0.1 mV is beyond any sensor here
+            values = np.round(raw * self.scale + self.offset, 4)
         codes = np.zeros(raw.shape, np.uint8)
-        codes[~np.isfinite(raw)] = NAN
+        codes[~np.isfinite(values)] = NAN
         for value in self.missing:
             codes[raw == value] = MISSING
-        # float32 recordings hold 355.2 as 355.20001: 0.1 mV is beyond any sensor here
-        values = np.round(raw * self.scale + self.offset, 4)
         codes[(codes == GOOD) & ((values < self.channel.low) | (values > self.channel.high))] = RANGE
         if self.channel.jump is not None and len(values):
             self._mark_jumps(values, codes, mono)
@@ -112,32 +113,29 @@ class Judge:
 
 
 def derive(channels: dict[str, Readings], profile: Profile) -> None:
-    """Add min, max and spread of the vectors' usable elements; a mapped scalar remains where no element is usable.
+    """Add min and max of the vectors' usable elements, and the cells' spread.
 
-    The derived value is `suspect` when the element that it comes from is.
+    Where no element is usable a mapped scalar remains, and the spread is the scalars'. What is derived is `suspect`
+    when what it comes from is.
     """
-    for name, (vector, what) in DERIVED.items():
+    for name, (vector, extreme) in DERIVED.items():
         if vector not in channels or name not in profile.by_name:
             continue
         source = channels[vector]
         usable = source.usable
         some = usable.any(axis=1)
-        high_at = np.where(usable, source.values, -np.inf).argmax(axis=1)
-        low_at = np.where(usable, source.values, np.inf).argmin(axis=1)
+        at = np.where(usable, source.values * extreme, -np.inf).argmax(axis=1)
         rows = np.arange(len(source.values))
-        high, low = source.values[rows, high_at], source.values[rows, low_at]
-        values = {"max": high, "min": low, "spread": np.round(high - low, 4)}[what]
-        suspect = {
-            "max": source.codes[rows, high_at] == SUSPECT,
-            "min": source.codes[rows, low_at] == SUSPECT,
-            "spread": (source.codes[rows, high_at] == SUSPECT) | (source.codes[rows, low_at] == SUSPECT),
-        }[what]
-        codes = np.where(some, np.where(suspect, SUSPECT, GOOD), MISSING).astype(np.uint8)
+        values, codes = source.values[rows, at], np.where(some, source.codes[rows, at], MISSING).astype(np.uint8)
         mapped = channels.get(name)
         if mapped is not None:
-            values = np.where(some, values, mapped.values)
-            codes = np.where(some, codes, mapped.codes)
+            values, codes = np.where(some, values, mapped.values), np.where(some, codes, mapped.codes)
         channels[name] = Readings(values, codes)
+    high, low = channels.get("cell_voltage_max"), channels.get("cell_voltage_min")
+    if high is not None and low is not None and SPREAD in profile.by_name:
+        codes = np.where(high.usable & low.usable, np.maximum(high.codes, low.codes), MISSING).astype(np.uint8)
+        with np.errstate(invalid="ignore"):
+            channels[SPREAD] = Readings(np.round(high.values - low.values, 4), codes)
 
 
 def rows_of(channels: dict[str, Readings]) -> list[tuple[dict[str, Any], dict[str, str]]]:

@@ -14,16 +14,17 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from services.bus.errors import ConfigError, SourceError
-from services.bus.messages import Layout
+from services.bus.messages import Layout, format_time
 from services.bus.profiles import Profile, load_profile
 from services.sensor.column_map import ColumnMap, load_map, shipped_maps
-from services.sensor.readings import DERIVED, Chunk, Floats, Judge, derive, rows_of
+from services.sensor.readings import DERIVED, SPREAD, Chunk, Floats, Judge, derive, rows_of
 
 log = logging.getLogger(__name__)
 
 CHUNK_ROWS: Final = 1024
 CHECK_ROWS: Final = 2000
-EARLIEST, LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (1970, 2200))
+YEARS: Final = (2000, 2100)  # of times; the store keeps no others
+EARLIEST, LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in YEARS)
 
 
 class Recording:
@@ -82,6 +83,8 @@ class Recording:
                 self._columns[name] = kept
             else:
                 del self._columns[name]
+        if not self._columns:
+            raise SourceError(str(self.path), "no column of the map holds a reading")
 
     def _is_empty(self, column: str, missing: tuple[float, ...]) -> bool:
         values = self._numbers(self._table.column(column), column)
@@ -89,13 +92,16 @@ class Recording:
 
     def _check(self, candidate: ColumnMap, columns: dict[str, list[str]]) -> None:
         check = candidate.check
-        if check is None:
+        if check is None or check.channel not in columns:
             return
-        head = self._table.slice(0, CHECK_ROWS)
+        if check.against not in columns:
+            needed = candidate.channels[check.against].column
+            raise SourceError(str(self.path), f"the unit of {check.channel} cannot be told without column {needed!r}")
+        some = self._table.take(np.linspace(0, self.rows - 1, min(self.rows, CHECK_ROWS)).astype(np.int64))
         profile = load_profile(candidate.profile)
-        mono = np.arange(len(head), dtype=np.float64)
+        mono = np.arange(len(some), dtype=np.float64)
         vector, scalar = (
-            self._judge(candidate, profile, name)(self._raw(head, columns[name], name), mono)
+            self._judge(candidate, profile, name)(self._raw(some, columns[name], name), mono)
             for name in (check.channel, check.against)
         )
         with np.errstate(all="ignore"):
@@ -121,9 +127,11 @@ class Recording:
 
     def _numbers(self, column: pa.ChunkedArray, name: str) -> Floats:
         try:
-            return column.cast(pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
-        except pa.ArrowInvalid as error:
-            raise SourceError(str(self.path), f"column {name!r}: {str(error).splitlines()[0]}") from None
+            return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+        except pa.ArrowException:
+            cells = enumerate(column.to_pylist(), 1)
+            row, cell = next(((row, cell) for row, cell in cells if not _is_number(cell)), (1, column.type))
+            raise SourceError(str(self.path), f"column {name!r}, row {row}: {str(cell)[:80]!r} is no number") from None
 
     def _read_times(self) -> Floats:
         name = self.map.time.column
@@ -132,23 +140,36 @@ class Recording:
             row = pc.index(pc.is_null(column), True).as_py()
             raise SourceError(str(self.path), f"column {name!r} (time), row {row + 1}: empty")
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            return np.array([self._parse_time(text, row) for row, text in enumerate(column.to_pylist(), 1)])
-        if pa.types.is_timestamp(column.type):
-            return column.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy() / 1e6  # type: ignore[no-any-return]
-        times = self._numbers(pa.chunked_array([column]), name)
+            times = np.array([self._parse_time(text, row) for row, text in enumerate(column.to_pylist(), 1)])
+        elif pa.types.is_temporal(column.type):
+            microseconds = pa.timestamp("us", tz=getattr(column.type, "tz", None))
+            try:
+                times = column.cast(microseconds, safe=False).cast(pa.int64()).to_numpy() / 1e6
+            except pa.ArrowException:
+                raise SourceError(str(self.path), f"column {name!r} (time): {column.type} is no time") from None
+        else:
+            times = self._numbers(pa.chunked_array([column]), name)
         bad = np.nonzero(~((times >= EARLIEST) & (times < LATEST)))[0]
         if len(bad):
+            time, (first, last) = times[bad[0]], YEARS
+            shown = format_time(datetime.fromtimestamp(time, UTC)) if 0 <= time < 253e9 else f"{time:g} s since 1970"
             raise SourceError(
-                str(self.path), f"column {name!r} (time), row {bad[0] + 1}: {times[bad[0]]} is no time in seconds"
+                str(self.path),
+                f"column {name!r} (time), row {bad[0] + 1}: {shown} is not between {first} and {last}: "
+                "a clock that was not set? Give these rows their time, or remove them",
             )
         return times
 
     def _parse_time(self, text: str, row: int) -> float:
+        """ISO 8601 (without a zone: UTC) or seconds since 1970."""
         try:
+            if _is_number(text):
+                return float(text)
             time = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise SourceError(str(self.path), f"column {self.map.time.column!r} (time), row {row}: {error}") from None
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            reason = f"{text[:80]!r} is no time"
+            raise SourceError(str(self.path), f"column {self.map.time.column!r} (time), row {row}: {reason}") from None
 
     def _layout(self) -> Layout:
         present: dict[str, int | None] = {}
@@ -157,6 +178,8 @@ class Recording:
         for name, (vector, _) in DERIVED.items():
             if present.get(vector) is not None and name in self.profile.by_name:
                 present[name] = None
+        if "cell_voltage_max" in present and "cell_voltage_min" in present and SPREAD in self.profile.by_name:
+            present[SPREAD] = None
         steps = np.diff(self.times)
         steps = steps[steps > 0]
         period = round(float(np.median(steps)), 3) if len(steps) else self.profile.period_s
@@ -166,21 +189,21 @@ class Recording:
         """The rows from `first` on. What a row's quality is does not depend on where reading starts."""
         judges = {name: self._judge(self.map, self.profile, name) for name in self._columns}
         order = [channel.name for channel in self.layout.channels]
-        start = max(0, first - CHUNK_ROWS) // CHUNK_ROWS * CHUNK_ROWS  # one chunk earlier: references for jumps
-        for at in range(start, self.rows, CHUNK_ROWS):
+        for at in range(0, self.rows, CHUNK_ROWS):
             end = min(at + CHUNK_ROWS, self.rows)
-            part = self._table.slice(at, end - at)
-            mono = self.mono[at:end]
-            judged = {name: judges[name](self._raw(part, c, name), mono) for name, c in self._columns.items()}
-            derive(judged, self.profile)
+            # of rows that are not wanted only what tells a jump from a trend matters
+            wanted = [n for n, judge in judges.items() if end > first or judge.channel.jump is not None]
+            part, mono = self._table.slice(at, end - at), self.mono[at:end]
+            judged = {name: judges[name](self._raw(part, self._columns[name], name), mono) for name in wanted}
             if end <= first:
                 continue
+            derive(judged, self.profile)
             rows = rows_of({name: judged[name] for name in order})
             skip = max(0, first - at)
             yield Chunk(at + skip, self.times[at + skip : end].tolist(), mono[skip:].tolist(), rows[skip:])
 
     def identity(self, *context: str) -> str:
-        """Names this recording, map and context (device): the same again is the same replay."""
+        """Names this recording, map and context (device): 16 hex digits; the same again is the same replay."""
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
             while block := file.read(2**20):
@@ -190,12 +213,21 @@ class Recording:
         return digest.hexdigest()[:16]
 
 
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return cell is None
+    return True
+
+
 def _open(path: Path) -> Any:
     try:
-        if path.suffix == ".parquet":
-            return pq.read_table(path)
-        if path.suffix == ".csv":
-            return pa_csv.read_csv(path)
+        match path.suffix.lower():
+            case ".parquet":
+                return pq.read_table(path.open("rb"))
+            case ".csv":
+                return pa_csv.read_csv(path)
     except (OSError, pa.ArrowException) as error:
         raise SourceError(str(path), " ".join(str(error).split())[:300]) from None
     raise SourceError(str(path), f"{path.suffix or 'no suffix'}: a recording is .parquet or .csv")

@@ -10,7 +10,7 @@ from typing import Any
 
 from services.bus.client import Bus
 from services.bus.errors import PayloadError
-from services.bus.messages import Event, Fetch, Replay, Status, format_time, new_boot, read, write
+from services.bus.messages import Event, Fetch, Replay, Status, format_time, read, write
 from services.bus.publisher import Publisher
 from services.bus.settings import BusSettings
 from services.bus.topics import CLOUD_NODE, NODE_DEVICE, Topic, topic_filter
@@ -77,14 +77,9 @@ class RecordedSensor:
         log.info("replayed %s: %d rows", recording.path, recording.rows)
 
     async def _resume(self) -> None:
-        """A replay keeps the boot that it drew first, so that a row has one identity for ever."""
-        name = f"replay {self._recording.identity(self._settings.node, self._settings.device)}"
-        state = self._publisher.recall(name)
-        if state is None:
-            state = {"boot": new_boot()}
-            self._publisher.remember(name, state)
-            await self._publisher.outbox.commit(durable=True)
-        self._publisher.use_boot(state["boot"])
+        """A replay's boot is the recording's own: a row has one identity for ever, even if the journal is lost."""
+        identity = self._recording.identity
+        self._publisher.use_boot(await asyncio.to_thread(identity, self._settings.node, self._settings.device))
 
     async def _publish(self, chunk: Chunk, schedule: Schedule) -> None:
         source, layout = self._recording.map.time_source, self._recording.layout.hash
