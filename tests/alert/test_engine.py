@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.alert.engine import Engine, Now
@@ -193,6 +193,7 @@ def samples_of(readings: list[tuple[float | None, str | None, float]]) -> list[S
     return found
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(READING, max_size=50), st.integers(0, 50))
 def test_a_restart_at_any_sample_changes_nothing(readings: list[Any], cut: int) -> None:
     samples = samples_of(readings)
@@ -207,6 +208,7 @@ def test_a_restart_at_any_sample_changes_nothing(readings: list[Any], cut: int) 
     assert second.to_dict() == whole.to_dict()
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(READING, max_size=50))
 def test_events_and_states_are_valid_messages_with_rising_revisions(readings: list[Any]) -> None:
     e = engine()

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.alert.lcd import MARKS, PAGE_S, Entry, View, frame, led
@@ -70,6 +70,7 @@ def test_the_lamp_follows_the_worst_severity() -> None:
     assert led([]) == "GREEN"
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.builds(

@@ -18,7 +18,7 @@ from services.alert.service import serve
 from services.alert.settings import AlertSettings
 from services.bus.client import Bus
 from services.bus.journal import Journal
-from services.bus.messages import MODELS, AlarmStatus, Event, Evidence, read_as, write
+from services.bus.messages import MODELS, AlarmStatus, Event, Evidence, Status, read_as, write
 from services.bus.publisher import Publisher
 from services.bus.reader import Reader
 from services.bus.settings import ROOT, BusSettings
@@ -118,10 +118,13 @@ async def test_a_raise_is_shown_published_retained_acknowledged_and_kept(broker:
             assert (raised.evidence.sample.seq, raised.evidence.value, raised.revision) == (3, 65.0, 1)
             assert (await wait(client, EVENT, lambda e: e.type == "raised")).occurrence == raised.occurrence
             assert "HIGH over_temp" in (tmp_path / "a" / "lcd.txt").read_text()
-            status = await wait(
-                client, "emberwatch/v1/pi/node/status/alert", lambda s: s.display and "RED" in s.display[0]
-            )
-            assert status.positions["pi/pack-1/telemetry.battery"].seq == 3
+            where = "pi/pack-1/telemetry.battery"
+
+            def told(s: Status) -> bool:
+                at = s.positions.get(where)
+                return bool(s.display and "RED" in s.display[0] and at and at.seq == 3)
+
+            await wait(client, "emberwatch/v1/pi/node/status/alert", told)
             ask = command("acknowledge", "over_temperature", occurrence=raised.occurrence, severity="high", revision=1)
             for _ in range(2):
                 client.publish("emberwatch/v1/pi/pack-1/command/alert", write(ask))
