@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 import socket
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -22,13 +24,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that another user may enter: under root the server is not root. pytest's own are closed."""
+    with tempfile.TemporaryDirectory(prefix="emberwatch-postgres-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def postgres_folder() -> Iterator[Path]:
+    """A folder for a server of the test's own."""
+    with open_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """URL of a running server with a migrated database `template_emberwatch`."""
-    folder: Path = tmp_path_factory.mktemp("postgres")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)  # under root the server runs as another user
-    with asyncio.Runner() as runner:  # one loop: the child process belongs to it
+    with asyncio.Runner() as runner, open_folder() as folder:  # one loop: the child process belongs to it
         server = EmbeddedPostgres(folder, free_port(), options=FAST)
         runner.run(server.start())
         try:

@@ -1,6 +1,7 @@
 """python -m services.ingest: consumer and REST interface in one process."""
 
 import logging
+import signal
 import sys
 
 import uvicorn
@@ -24,6 +25,8 @@ def main() -> int:
             access_log=False,
             timeout_graceful_shutdown=5,
         )
+        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again after it has ended in order
+            signal.signal(number, lambda *_: None)
         uvicorn.Server(config).run()
     except EmberwatchError as error:
         print(f"ingest: {error}", file=sys.stderr, flush=True)

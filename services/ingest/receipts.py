@@ -20,16 +20,19 @@ WITH taken AS (DELETE FROM receipt WHERE (SELECT pg_try_advisory_xact_lock(19192
                   first_ts = least(stream.first_ts, new.first_ts), last_ts = greatest(stream.last_ts, new.last_ts)
               FROM new WHERE stream.id = new.stream RETURNING 1)
 SELECT (SELECT count(*) FROM done) AS streams, (SELECT n FROM found) AS found"""
-_ANNOUNCE: Final = """
-UPDATE stream SET announced = announced + $2 + $3 + $4, untimed = (untimed - $2) + $3 - received,
-    lost = (lost + $4) - received, closed = closed OR $5, tail_unknown = tail_unknown OR $6
-WHERE id = $1 AND NOT (announced @> $2 + $3 + $4 AND untimed = (untimed - $2) + $3 - received
-    AND lost = (lost + $4) - received AND closed = (closed OR $5) AND tail_unknown = (tail_unknown OR $6))"""
+_PROMISED: Final = "(announced + $2::int8multirange + $3::int8multirange + $4::int8multirange)"
+_UNTIMED: Final = "((untimed - $2::int8multirange) + $3::int8multirange - received)"
+_LOST: Final = "((lost + $4::int8multirange) - received)"
+_ANNOUNCE: Final = f"""
+UPDATE stream SET announced = {_PROMISED}, untimed = {_UNTIMED}, lost = {_LOST}, closed = closed OR $5,
+    tail_unknown = tail_unknown OR $6
+WHERE id = $1 AND NOT (announced = {_PROMISED} AND untimed = {_UNTIMED} AND lost = {_LOST}
+    AND closed = (closed OR $5) AND tail_unknown = (tail_unknown OR $6))"""
 _NO_LONGER_UNTIMED: Final = """
 UPDATE stream SET untimed = '{}' WHERE node = $1 AND device = $2 AND kind = $3 AND name = $4
     AND boot <> ALL ($5) AND NOT isempty(untimed)"""
 _LOSE: Final = """
-UPDATE stream SET lost = lost + ($6 - received)
+UPDATE stream SET lost = lost + ($6::int8multirange - received)
 WHERE (node, device, kind, name, boot) = ($1, $2, $3, $4, $5) AND (closed OR tail_unknown OR boot <> $7)
 RETURNING 1"""
 _MISSING: Final = """

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import asyncpg
@@ -42,6 +43,7 @@ class Ack:
         return True
 
 
+@cache
 def battery_layout(cells: int = 3) -> Layout:
     return load_profile("battery").layout({"voltage": None, "current": None, "cell_voltages": cells})
 

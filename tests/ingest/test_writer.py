@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import psutil
-import pytest
 
 from services.bus.counters import Counters
 from services.bus.messages import Event, Sample, Score, read
@@ -126,11 +126,8 @@ async def test_scores_and_events_are_stored_with_all_their_parts(writer: Writer,
     assert await connection.fetchval("SELECT alarm ->> 'severity' FROM event WHERE type = 'raised'") == "high"
 
 
-async def test_nothing_is_acknowledged_while_postgresql_is_away(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("away")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    server = EmbeddedPostgres(folder, free_port(), options=("fsync=off",))
+async def test_nothing_is_acknowledged_while_postgresql_is_away(postgres_folder: Path) -> None:
+    server = EmbeddedPostgres(postgres_folder, free_port(), options=("fsync=off",))
     await server.start()
     await migrate(server.url)
     counters = Counters()

@@ -32,10 +32,8 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
-    return tmp_path / "postgres"
+def folder(postgres_folder: Path) -> Path:
+    return postgres_folder / "postgres"
 
 
 async def _count(server: EmbeddedPostgres) -> int:
