@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 STALE_S: Final = 35.0  # a consumer not heard of for this long is not waited for
-GAP_PERIODS: Final = 2.0  # a longer pause of the recording (a parked car) is shortened to this: no silence of the sensor
+GAP_PERIODS: Final = 2.0  # a longer pause of the recording (a parked car) is shortened: it is no silence of the sensor
 
 
 @dataclass(slots=True)
