@@ -60,11 +60,14 @@ def quantize(source: Path, target: Path, window: Tensor, mask: Tensor) -> None:
     """Static INT8: weights per channel and symmetric (S8), activations U8 by MinMax over training windows."""
     model = onnx.load(source)
     nets = [node.name for node in model.graph.node if node.name.startswith(NETS)]
+    fence(model)
+    fenced = source.with_suffix(".fenced.onnx")
+    onnx.save(model, fenced)
     logging.disable(logging.WARNING)  # it recommends a shape inference that this graph does not need
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         quantize_static(
-            str(source),
+            str(fenced),
             str(target),
             _Calibration(window, mask),
             quant_format=QuantFormat.QDQ,
@@ -76,6 +79,29 @@ def quantize(source: Path, target: Path, window: Tensor, mask: Tensor) -> None:
         )
     logging.disable(logging.NOTSET)
     slim(target)
+
+
+def fence(model: onnx.ModelProto) -> None:
+    """Give the nets copies of what they take from the float graph around them.
+
+    The quantizer puts *all* users of a tensor behind its INT8 form. The error must see the true responses: in INT8 they
+    end at the range that was calibrated, and a fault would be cut down to look healthy.
+    """
+    outside = {v.name for v in model.graph.input}
+    outside |= {name for node in model.graph.node if not node.name.startswith(NETS) for name in node.output}
+    copies: dict[str, str] = {}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        if node.name.startswith(NETS):
+            for i, name in enumerate(node.input):
+                if name in outside:
+                    if name not in copies:
+                        copies[name] = f"{name}_copy"
+                        nodes.append(onnx.helper.make_node("Identity", [name], [copies[name]], f"fence{len(copies)}"))
+                    node.input[i] = copies[name]
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def slim(path: Path) -> None:

@@ -3,8 +3,8 @@
 The grid is absolute: step k spans k * step_s <= mono < (k + 1) * step_s. Samples faster than a step are averaged (or
 the last is taken); a sample slower than a step (a 30 s recording, a 10 s bundle) holds for its own period, so every
 device is judged on one time scale. What no sample covers is a hole: the last value is held and masked. A hole longer
-than the allowance, in any column, ends the segment; the next begins where all columns have a value. Charge is counted from
-the beginning of the segment, by the sample, with the current held until the next (left rule).
+than the allowance, in any column, ends the segment; the next begins where all columns have a value. Charge is counted
+from the beginning of the segment, by the sample, with the current held until the next (left rule).
 """
 
 from collections.abc import Sequence
