@@ -231,7 +231,7 @@ async def test_acknowledge_brings_the_nodes_answer_and_504_without_one(
             await until(shown)
             asking = asyncio.create_task(api.post(url, json=seen))
             topic = Topic("pi", "pack-1", "command", "alert")
-            order = read(topic, (await asyncio.to_thread(node.wait_for, str(topic))).payload)
+            order = read(topic, bytes((await asyncio.to_thread(node.wait_for, str(topic))).payload))
             assert isinstance(order, Acknowledge)
             assert (order.by, order.revision, order.rule) == ("anna@test", 3, "cell_spread")
             reply = {"correlation_id": order.correlation_id, "status": "refused", "reason": "severity has risen"}
