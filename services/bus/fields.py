@@ -4,7 +4,16 @@ import secrets
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Strict,
+    StringConstraints,
+)
 
 
 def format_time(time: datetime) -> str:
@@ -20,15 +29,16 @@ def _utc(time: datetime) -> datetime:
 
 Time = Annotated[AwareDatetime, AfterValidator(_utc), PlainSerializer(format_time, return_type=str, when_used="json")]
 Boot = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-Count = Annotated[int, Field(ge=0, lt=2**53)]  # what a JSON number holds exactly, everywhere
+Number = Annotated[float, Strict()]  # "3.7" and true are no numbers
+Count = Annotated[int, Field(ge=0, lt=2**53, strict=True)]  # what a JSON number holds exactly, everywhere
 Seq = Count
 Channel = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\[\d+\])?$", max_length=64)]
 TimeSource = Literal["ntp", "rtc", "peer", "none"]
 Quality = Annotated[str, StringConstraints(pattern=r"^(suspect|estimated|range|fault:[a-z0-9_]+)$", max_length=40)]
 Severity = Literal["low", "medium", "high", "critical"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("low", "medium", "high", "critical")  # ascending
-Value = float | None
-Values = float | None | list[float | None]
+Value = Number | None
+Values = Number | None | list[Number | None]
 
 
 def new_boot() -> str:

@@ -20,6 +20,7 @@ from services.bus.fields import Boot as Boot
 from services.bus.fields import Channel as Channel
 from services.bus.fields import Count as Count
 from services.bus.fields import Model as Model
+from services.bus.fields import Number as Number
 from services.bus.fields import Quality as Quality
 from services.bus.fields import Seq as Seq
 from services.bus.fields import Severity as Severity
@@ -40,7 +41,7 @@ class StreamMessage(Model):
     boot: Boot = Field(description="Process start that published it; 16 hex digits.")
     seq: Seq = Field(description="Position in this stream since that start: 0, 1, 2, ..")
     ts: Time = Field(description="When it was true.")
-    mono: float = Field(description="The same by the publisher's steady clock [s].")
+    mono: Number = Field(description="The same by the publisher's steady clock [s].")
 
 
 class Sample(StreamMessage):
@@ -54,15 +55,15 @@ class Sample(StreamMessage):
         description="Only what is not good: `suspect`, `estimated`, `range`, `fault:<reason>`. Keys are channels, or "
         "`cell_voltages[7]` for one element of a vector (counted from 0).",
     )
-    period_s: float | None = Field(None, gt=0, description="Block of a high-rate profile: time between elements [s].")
-    sent: float | None = Field(None, description="Node's monotonic clock when it was published [s]; for latency.")
+    period_s: Number | None = Field(None, gt=0, description="Block of a high-rate profile: time between elements [s].")
+    sent: Number | None = Field(None, description="Node's monotonic clock when it was published [s]; for latency.")
 
 
 class Estimated(Model):
     """One estimated quantity."""
 
-    value: float
-    error: float | None = Field(None, ge=0, description="Standard error, same unit.")
+    value: Number
+    error: Number | None = Field(None, ge=0, description="Standard error, same unit.")
 
 
 class SampleId(Model):
@@ -94,19 +95,19 @@ class Score(StreamMessage):
     bundle: str = Field(description="name@version+first digits of the model's sha256.")
     profile: str = Field("battery", description="Telemetry stream that was judged.")
     window: Window
-    score: float = Field(description="Higher is stranger.")
-    threshold: float = Field(description="The bundle's own; whether to alarm is a rule's decision.")
-    shares: dict[Channel, float] = Field(default_factory=dict, description="Each channel's part of the score; sum 1.")
-    compute_ms: float = Field(0.0, ge=0, description="Time in the model [ms].")
-    latency_ms: float | None = Field(None, ge=0, description="From publishing the last sample to this score [ms].")
+    score: Number = Field(description="Higher is stranger.")
+    threshold: Number = Field(description="The bundle's own; whether to alarm is a rule's decision.")
+    shares: dict[Channel, Number] = Field(default_factory=dict, description="Each channel's part of the score; sum 1.")
+    compute_ms: Number = Field(0.0, ge=0, description="Time in the model [ms].")
+    latency_ms: Number | None = Field(None, ge=0, description="From publishing the last sample to this score [ms].")
 
 
 class Evidence(Model):
     """What raised an alarm."""
 
     channel: str = Field(description="Channel, score or service that the rule watches.")
-    value: float | None
-    limit: float | None
+    value: Number | None
+    limit: Number | None
     unit: str = ""
     sample: SampleId | None = None
     window: Window | None = None
@@ -191,7 +192,7 @@ class Layout(Model):
     profile: str
     version: int = Field(ge=1)
     hash: str = Field(min_length=8, max_length=8)
-    period_s: float = Field(gt=0, description="Expected time between samples [s].")
+    period_s: Number = Field(gt=0, description="Expected time between samples [s].")
     channels: list[LayoutChannel] = Field(min_length=1)
 
 
@@ -214,8 +215,8 @@ class Status(Model):
     version: str | None = None
     ts: Time | None = None
     time_source: TimeSource | None = None
-    heartbeat_s: float | None = Field(None, gt=0, description="How often to expect it.")
-    counters: dict[str, float] = Field(default_factory=dict)
+    heartbeat_s: Number | None = Field(None, gt=0, description="How often to expect it.")
+    counters: dict[str, Number] = Field(default_factory=dict)
     positions: dict[str, SampleId] = Field(
         default_factory=dict, description="Last message worked off or published, by `{node}/{device}/{stream}`."
     )
@@ -263,7 +264,7 @@ class Backfill(Model):
     layout: str | None = None
     time_source: TimeSource | None = None
     ts: list[Time] = Field(default_factory=list)
-    mono: list[float] = Field(default_factory=list)
+    mono: list[Number] = Field(default_factory=list)
     channels: dict[Channel, list[Values]] = Field(default_factory=dict)
     quality: dict[str, dict[Channel, Quality]] = Field(default_factory=dict, description="By position in `seq`.")
     messages: list[dict[str, Any]] = Field(default_factory=list)
@@ -369,9 +370,12 @@ def read_as(topic: Topic, payload: bytes, model: type[M]) -> M:
     try:
         return model.model_validate_json(payload)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))[:120] or "payload"
-        raise PayloadError(str(topic), f"{where}: {first['msg'][:200]}") from None
+        first, *more = error.errors(include_url=False, include_input=False)
+        # where several types are allowed, the one that went furthest says what is wrong
+        furthest = max((e for e in (first, *more) if e["loc"][:2] == first["loc"][:2]), key=lambda e: len(e["loc"]))
+        parts = (str(part) for part in furthest["loc"])
+        where = ".".join(p for p in parts if p != "float" and not p.startswith("list["))[:120] or "payload"
+        raise PayloadError(str(topic), f"{where}: {furthest['msg'][:200]}") from None
 
 
 def write(message: Model) -> bytes:
