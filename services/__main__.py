@@ -18,6 +18,11 @@ def main(arguments: list[str]) -> int:
         parser = argparse.ArgumentParser(prog="emberwatch up", description=up.__doc__)
         settings.add_arguments(parser)
         return int(up.main(parser.parse_args(rest)))
+    if verb in ("status", "alarms"):
+        console = import_module("services.console.__main__")
+        parser = argparse.ArgumentParser(prog=f"emberwatch {verb}", description=console.__doc__)
+        console.add_arguments(parser, verb)
+        return int(console.main(parser.parse_args(rest), verb))
     if verb == "test":
         return test(rest)
     if verb == "train":
@@ -26,6 +31,9 @@ def main(arguments: list[str]) -> int:
         "emberwatch up [--replay FILE] [--map MAP] [--device NAME] [--speed N|max] [--data DIR] [--until-done] "
         "[--port-base N]\n"
         "                        run the whole system on this machine, on recorded data\n"
+        "emberwatch status       services and alarms of the running node\n"
+        "emberwatch alarms [ack|shelve|unshelve|reset RULE]\n"
+        "                        list the node's alarms, or answer one\n"
         "emberwatch test [..]    check style and types, run all tests (arguments go to pytest)\n"
         "emberwatch train [..]   train the shipped bundle anew",
         file=sys.stdout if verb in ("help", "-h", "--help") else sys.stderr,

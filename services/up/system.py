@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 import httpx
+import yaml
 
 from services.bus.client import Bus
 from services.bus.errors import EmberwatchError, PayloadError
@@ -63,6 +64,8 @@ class System:
     async def _start(self) -> None:
         settings, ports, node = self.settings, self.ports, self.node
         (settings.data / "logs").mkdir(parents=True, exist_ok=True)
+        known = {"node": node, "broker_port": ports["local"]}
+        (settings.data / "up.yaml").write_text(yaml.safe_dump(known))  # `status` and `alarms` look here
         passwords = plan.read_or_draw(settings.data / "passwords", node)
         self.http = await self._stack.enter_async_context(
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports['ingest']}", timeout=60)
