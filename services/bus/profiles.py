@@ -71,7 +71,11 @@ class Profile(BaseModel):
             if (length is None) != (self.by_name[name].kind == "scalar"):
                 raise ValueError(f"channel {name!r} is a {self.by_name[name].kind} in profile {self.name}")
         channels = [
-            LayoutChannel(name=c.name, unit=c.unit, length=present[c.name]) for c in self.channels if c.name in present
+            LayoutChannel(name=c.name, unit=c.unit)
+            if present[c.name] is None
+            else LayoutChannel(name=c.name, unit=c.unit, length=present[c.name])
+            for c in self.channels
+            if c.name in present
         ]
         canonical = json.dumps([self.name, self.version, [[c.name, c.unit, c.length] for c in channels]])
         return Layout(
