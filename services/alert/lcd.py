@@ -74,9 +74,9 @@ def frame(view: View) -> list[str]:
     pages = [_alarm(e) for e in view.alarms] + [_readings(d, c, view) for d, c in view.readings]
     pages = pages or [["no device yet", "", _counts(view)]]
     at = int(view.since_change_s // PAGE_S) % len(pages)
-    what = f"{at + 1}/{len(view.alarms)}" if at < len(view.alarms) else ("ALRM" if view.alarms else "OK")
+    what = f"{at + 1}/{len(view.alarms)}" if at < len(view.alarms) else ("ALARM" if view.alarms else "OK")
     mark = MARKS[view.second % len(MARKS)]
-    head = f"{led([e.severity for e in view.alarms]):<5} {what[:4]:<4}{view.clock:>8}{mark:>2}"
+    head = f"{led([e.severity for e in view.alarms]):<5} {what[:5]:<5}{view.clock[:5]:>7}{mark:>2}"
     return [_line(text) for text in (head, *pages[at])]
 
 
