@@ -34,6 +34,10 @@ INFLIGHT_MAX: Final = 2000  # of our own publications; the brokers' max_inflight
 ANSWER_S: Final = 10.0  # a broker that accepts the connection and says nothing
 COMPLAIN_S: Final = 60.0
 _TAKEN_OVER: Final = 0x8E
+# Mosquitto 2.0.11 (Debian 12) closes a connection whose session is taken over without a word; so do two processes that
+# take it from each other look: online, and at once cut off again, while the broker is there all the time.
+BRIEF_S: Final = 3.0
+BRIEF_MAX: Final = 5
 
 
 class Listener(Protocol):
@@ -82,6 +86,8 @@ class Connection:
         self._answered, self._settled = asyncio.Event(), asyncio.Event()
         self._socket: socket.socket | None = None
         self._reading = self._writing = self._opening = self._leaving = self._fatal = self._was_online = False
+        self._brief = 0  # connections in a row that were cut without a word soon after they came online
+        self._cut = False
         self._complained = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
@@ -175,6 +181,7 @@ class Connection:
         while not self._fatal:
             self._lost.clear()
             self._answered.clear()
+            brief, self._brief, self._cut = self._brief, 0, False
             try:
                 await self._open()
                 self._attach()
@@ -182,8 +189,12 @@ class Connection:
                     async with asyncio.timeout(ANSWER_S):
                         await self._answered.wait()
                 if self.online:
-                    pause = 0.1
+                    pause, since = 0.1, time.monotonic()
                     await self._watch()
+                    if self._cut and time.monotonic() - since < BRIEF_S:
+                        self._brief = brief + 1
+                        if self._brief == BRIEF_MAX:
+                            self._taken_over()
                 else:
                     self._drop()
             except Exception as error:  # whatever it is, a service without its broker must go on trying
@@ -330,13 +341,19 @@ class Connection:
         self._listener.on_online()
         self._flush()
 
-    def _on_disconnect(self, _c: paho.Client, _u: Any, _f: Any, reason: ReasonCode, _p: Any) -> None:
+    def _on_disconnect(
+        self, _c: paho.Client, _u: Any, flags: paho.DisconnectFlags, reason: ReasonCode, _p: Any
+    ) -> None:
         if self._opening or self._leaving or not self._was_online:
             return
+        self._cut = not flags.is_disconnect_packet_from_server
         if reason.value == _TAKEN_OVER:
-            self._fatal = True
-            self._listener.on_taken_over()
+            self._taken_over()
         log.warning("%s: connection to broker %s lost: %s", self._name, self.address, reason)
+
+    def _taken_over(self) -> None:
+        self._fatal = True
+        self._listener.on_taken_over()
 
     def _on_socket_close(self, _c: paho.Client, _u: Any, _s: Any) -> None:
         if self._socket is None:

@@ -270,8 +270,10 @@ class Outbox:
                 self._tail.close()
                 self._tail = None
             self._journal = Journal(":memory:", max_bytes=MEMORY_JOURNAL_BYTES, max_age_s=self._max_age_s)
-        # the states of before are gone with the file; what the service goes on with must be there again
-        self._journal.write([], list(self._known_states.items()), durable=True)
+        try:  # the states of before are gone with the file; what the service goes on with must be there again
+            self._journal.write([], list(self._known_states.items()), durable=True)
+        except sqlite3.OperationalError as second:
+            self._complain(second)
 
     def _complain(self, error: Exception) -> None:
         self.counters.set("journal_failing", 1)
@@ -301,7 +303,7 @@ class Outbox:
         if self._tail is None:
             await self._in_thread(self._back_to_disk)
         await self.commit(durable=True)
-        lost = await self._in_thread(self._journal.trim, time.time())
+        lost = await self._in_thread(self._run, lambda held: held.trim(time.time()))
         if lost:
             self.counters.add("journal_lost", lost)
             log.error("%s: the journal is full; %d unconfirmed messages dropped", self._folder, lost)
@@ -332,4 +334,13 @@ class Outbox:
     async def on_journal(self, work: Callable[[Journal], T]) -> T:
         """Run `work` on the journal in its thread, after what is pending."""
         await self.commit(durable=False)
-        return await self._in_thread(lambda: work(self._journal))
+        return await self._in_thread(self._run, work)
+
+    def _run(self, work: Callable[[Journal], T]) -> T:
+        try:
+            return work(self._journal)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            self._replace_damaged(error)
+            return work(self._journal)
