@@ -5,6 +5,7 @@ Data, not code: services/sensor/maps/*.yaml, or any file given by --map.
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -89,8 +90,11 @@ class ColumnMap(BaseModel):
                 matching = [column.column] if column.column in columns else []
             else:
                 pattern = re.compile(column.columns or "")
-                numbered = [(int(m[1]), c) for c in columns if (m := pattern.fullmatch(c))]
-                matching = [c for _, c in sorted(numbered)]
+                numbered = {c: m[1] or "" for c in columns if (m := pattern.fullmatch(c))}
+                wrong = next((c for c, number in numbered.items() if not number.isdecimal()), None)
+                if wrong is not None:
+                    raise SourceError(where, f"column {wrong!r} ({name}): {numbered[wrong]!r} is no element's number")
+                matching = sorted(numbered, key=lambda c: int(numbered[c]))
             if matching:
                 found[name] = matching
             elif not column.optional:
@@ -118,5 +122,6 @@ def load_map(path: Path) -> ColumnMap:
         raise ConfigError(str(path), ".".join(map(str, first["loc"])) or "file", first["msg"]) from None
 
 
+@cache
 def shipped_maps() -> dict[str, ColumnMap]:
     return {path.stem: load_map(path) for path in sorted(SHIPPED.glob("*.yaml"))}

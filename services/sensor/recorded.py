@@ -225,12 +225,16 @@ def _open(path: Path) -> Any:
     try:
         match path.suffix.lower():
             case ".parquet":
-                return pq.read_table(path.open("rb"))
+                with path.open("rb") as file:  # given a name, pyarrow would read a folder, too
+                    table = pq.read_table(file)
             case ".csv":
-                return pa_csv.read_csv(path)
-    except (OSError, pa.ArrowException) as error:
+                table = pa_csv.read_csv(path)
+            case suffix:
+                raise SourceError(str(path), f"{suffix or 'no suffix'}: a recording is .parquet or .csv")
+        table.column_names  # noqa: B018 (decodes them)
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise SourceError(str(path), " ".join(str(error).split())[:300]) from None
-    raise SourceError(str(path), f"{path.suffix or 'no suffix'}: a recording is .parquet or .csv")
+    return table
 
 
 def open_recording(path: Path, map_name: str | None) -> Recording:

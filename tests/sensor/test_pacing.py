@@ -1,5 +1,6 @@
 """When rows are due, and that no reader is outrun."""
 
+import itertools
 import math
 
 from hypothesis import given
@@ -17,7 +18,7 @@ def test_rows_are_due_in_order_and_pauses_are_shortened(mono: list[float], speed
     due = [schedule.due(t, 1000.0) for t in mono]
     assert due[0] == 1000.0
     longest = GAP_PERIODS * period_s / speed
-    for i, (earlier, later) in enumerate(zip(due, due[1:], strict=False), 1):
+    for i, (earlier, later) in enumerate(itertools.pairwise(due), 1):
         step = (mono[i] - mono[i - 1]) / speed
         assert earlier <= later <= earlier + longest + 1e-9 * later
         if 0 <= step <= longest:

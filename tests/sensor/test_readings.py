@@ -27,7 +27,7 @@ def judge(name: str, missing: tuple[float, ...] = (), scale: float = 1.0, offset
 
 def quality_of(name: str, raw: list[float], step_s: float = 1.0, **how: Any) -> list[tuple[Any, str | None]]:
     """(value, quality) of each row of a scalar channel."""
-    readings = judge(name, **how)(np.array(raw), np.arange(len(raw)) * step_s)
+    readings = judge(name, **how)(np.array(raw), np.arange(float(len(raw))) * np.float64(step_s))
     return [(channels[name], quality.get(name)) for channels, quality in rows_of({name: readings})]
 
 
