@@ -14,6 +14,8 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from services.bus import lifecycle
+from services.bus.errors import ConfigError
+from services.sensor.recorded import open_recording
 from services.up import ports as port_choice
 from services.up.settings import UpSettings, add_arguments, from_arguments
 from services.up.summary import complete
@@ -24,6 +26,14 @@ console = Console(stderr=True, soft_wrap=True)
 
 
 async def up(settings: UpSettings, stop: asyncio.Event) -> int:
+    # what can be known to be wrong is said before anything is started
+    await asyncio.to_thread(open_recording, settings.replay, settings.map)
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("--data", str(settings.data), error.strerror or str(error)) from None
+    if not os.access(settings.data, os.W_OK):
+        raise ConfigError("--data", str(settings.data), "not writable")
     ports = port_choice.choose(settings.port_base)
     console.print(f"Emberwatch starts (data and logs in {settings.data}) ..")
     async with System(settings, ports, os.environ.get("EMBERWATCH_DATABASE_URL")) as system:

@@ -7,6 +7,7 @@ from typing import Final
 
 from services.bus.errors import ConfigError
 from services.bus.settings import ROOT
+from services.bus.topics import NODE_DEVICE, check_name
 
 DEMO: Final = ROOT / "services" / "sensor" / "recordings" / "car1.parquet"
 DEMO_SPEED: Final = "20"
@@ -51,6 +52,12 @@ def from_arguments(arguments: argparse.Namespace) -> UpSettings:
     replay: Path = (arguments.replay or DEMO).absolute()
     if not replay.is_file():
         raise ConfigError("--replay", str(replay), "no such file")
+    try:
+        check_name("device", arguments.device)
+    except ValueError as error:
+        raise ConfigError("--device", arguments.device, str(error)) from None
+    if arguments.device == NODE_DEVICE:
+        raise ConfigError("--device", arguments.device, "reserved for the node itself")
     base: int | None = arguments.port_base
     if base is not None and not 1024 <= base <= 65_529:
         raise ConfigError("--port-base", str(base), "expected a number from 1024 to 65529")

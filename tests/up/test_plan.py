@@ -1,0 +1,72 @@
+"""Which processes there are and what each is told."""
+
+import dataclasses
+import stat
+from pathlib import Path
+
+import pytest
+
+from services.up.plan import CLOUD_USERS, brokers, draw_passwords, read_or_draw, services
+from services.up.ports import Ports
+from services.up.settings import UpSettings
+
+PORTS = Ports(20_000)
+SETTINGS = UpSettings(Path("/r/car.csv"), None, "pack-7", "max", Path("/d"), True, None)
+PASSWORDS = draw_passwords("pi")
+
+
+def test_passwords_are_drawn_for_each_user_and_all_different() -> None:
+    assert set(PASSWORDS) == {"pi", *CLOUD_USERS}
+    assert len(set(PASSWORDS.values())) == 4
+    assert draw_passwords("pi") != PASSWORDS
+
+
+def test_passwords_are_kept_for_their_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "passwords"
+    drawn = read_or_draw(path, "pi")
+    assert read_or_draw(path, "pi") == drawn
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_gateway_bridges_to_where_it_is_told() -> None:
+    by_name = {p.name: p for p in brokers(SETTINGS, PORTS, "pi", PASSWORDS, 12_345)}
+    assert list(by_name) == ["broker-cloud", "broker-local", "broker-gateway"]
+    assert [p.listens for p in by_name.values()] == [20_002, 20_000, 20_001]
+    gateway = by_name["broker-gateway"].environment
+    assert (gateway["EMBERWATCH_CLOUD_PORT"], gateway["EMBERWATCH_LOCAL_PORT"]) == ("12345", "20000")
+    assert gateway["EMBERWATCH_CLOUD_PASSWORD"] == PASSWORDS["pi"]
+
+
+@pytest.mark.parametrize(("until_done", "has_dashboard"), [(True, False), (False, True)])
+def test_the_dashboard_runs_only_where_somebody_looks(until_done: bool, has_dashboard: bool) -> None:
+    plan = services(dataclasses.replace(SETTINGS, until_done=until_done), PORTS, "pi", PASSWORDS, "postgresql://x")
+    assert list(plan)[:5] == ["ingest", "alert", "inference", "alert-cloud", "sensor"]
+    assert ("dashboard" in plan) is has_dashboard
+
+
+def test_edge_services_know_only_the_local_broker_and_cloud_services_only_the_clouds() -> None:
+    plan = services(SETTINGS, PORTS, "pi", PASSWORDS, "postgresql://x")
+    for name in ("sensor", "inference", "alert"):
+        environment = plan[name].environment
+        assert (environment["EMBERWATCH_NODE"], environment["EMBERWATCH_BROKER_PORT"]) == ("pi", "20000")
+        assert not any(secret in environment.values() for secret in PASSWORDS.values())
+    for name, user in (("ingest", "ingest"), ("alert-cloud", "alert")):
+        environment = plan[name].environment
+        assert (environment["EMBERWATCH_NODE"], environment["EMBERWATCH_BROKER_PORT"]) == ("cloud", "20002")
+        assert environment["EMBERWATCH_BROKER_PASSWORD"] == PASSWORDS[user]
+    assert plan["alert-cloud"].command[-1] == "services.alert"
+    assert plan["ingest"].environment["EMBERWATCH_DATABASE_URL"] == "postgresql://x"
+
+
+def test_the_sensor_is_told_what_to_replay() -> None:
+    sensor = services(SETTINGS, PORTS, "pi", PASSWORDS, "")["sensor"].environment
+    told = {name: sensor[f"EMBERWATCH_{name}"] for name in ("REPLAY", "DEVICE", "SPEED")}
+    assert told == {"REPLAY": "/r/car.csv", "DEVICE": "pack-7", "SPEED": "max"}
+    assert "EMBERWATCH_MAP" not in sensor
+    mapped = services(dataclasses.replace(SETTINGS, map="m.yaml"), PORTS, "pi", PASSWORDS, "")["sensor"]
+    assert mapped.environment["EMBERWATCH_MAP"] == "m.yaml"
+
+
+def test_no_secret_shows_in_a_printed_plan() -> None:
+    shown = repr([brokers(SETTINGS, PORTS, "pi", PASSWORDS, 1), services(SETTINGS, PORTS, "pi", PASSWORDS, "db")])
+    assert not any(secret in shown for secret in PASSWORDS.values())
