@@ -91,7 +91,12 @@ def _alarm(e: Entry) -> list[str]:
     value = "no reading" if e.value is None else f"{e.value:.{e.digits}f}{limit}{e.unit}"
     where = e.device if e.channel in ("score", e.device) else f"{e.device} {e.channel}"
     room = WIDTH - 1 - len(state)
-    return [f"{e.severity[:4].upper()} {e.rule}", where, f"{value[:room]:<{room}} {state}"]
+    urgency = "!" * SEVERITIES.index(e.severity)  # three of them: critical
+    return [
+        urgency + e.rule.replace("_", " "),
+        where if len(where) <= WIDTH else e.device,
+        f"{value[:room]:<{room}} {state}",
+    ]
 
 
 def _readings(device: str, channels: Mapping[str, object] | None, view: View) -> list[str]:

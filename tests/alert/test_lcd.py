@@ -29,7 +29,7 @@ def entry(**changes: Any) -> Entry:
 
 def test_without_alarm_it_shows_the_readings_and_a_green_lamp() -> None:
     assert frame(View([], [("pack-1", READINGS)], "08:15:02", 0)) == [
-        "GREEN OK  08:15:02 *",
+        "GREEN OK     08:15 *",
         "pack-1              ",
         "355.2V -46.1A       ",
         "31C 61% d24mV       ",
@@ -38,9 +38,9 @@ def test_without_alarm_it_shows_the_readings_and_a_green_lamp() -> None:
 
 def test_the_worst_alarm_comes_first_with_value_and_limit() -> None:
     assert frame(View([entry()], [("pack-1", READINGS)], "08:15:02", 1)) == [
-        "RED   1/1 08:15:02 +",
-        "CRIT over_temperatur",
-        "pack-1 temperature_m",
+        "RED   1/1    08:15 +",
+        "!!!over temperature ",
+        "pack-1              ",
         "110.0/80.0degC UNACK",
     ]
 
@@ -51,7 +51,7 @@ def test_pages_rotate_and_a_new_alarm_begins_at_the_first() -> None:
         frame(View(alarms, [("pack-1", READINGS)], "08:15:02", t, float(t)))[1].strip()
         for t in range(0, 4 * PAGE_S, PAGE_S)
     ]
-    assert rules == ["CRIT over_temperatur", "MEDI cell_spread", "pack-1", "CRIT over_temperatur"]
+    assert rules == ["!!!over temperature", "!cell spread", "pack-1", "!!!over temperature"]
 
 
 def test_the_mark_moves_each_second() -> None:
