@@ -38,6 +38,7 @@ class _Boot:
     next: int
     end: int = -1  # highest number that is known to exist
     sealed: bool = False  # the process has ended: nothing follows `end`
+    announced: bool = False  # the publisher has said which came before it
     begun: bool = False  # something of it was delivered
     held: dict[int, StreamMessage] = field(default_factory=dict)
     absent: RangeSet = field(default_factory=RangeSet)  # the publisher does not have these
@@ -120,10 +121,14 @@ class Feed:
         for position, (boot, (first, last, closed)) in enumerate(announced.items()):
             at = self._find(topic, boot)
             if at is None and following:
-                at = self._insert(boots, _Boot(boot, first), names[position + 1 :])
+                if any(b.begun and b.boot in names[position + 1 :] for b in boots):
+                    continue  # we are past it
+                at = _Boot(boot, first)
+                boots.append(at)
             if at is not None:
                 following = True
-                at.end, at.sealed = max(at.end, last), at.sealed or closed
+                at.end, at.sealed, at.announced = max(at.end, last), at.sealed or closed, True
+        self._sort(boots, names)
         for lost in journal.lost:
             at = next((b for b in boots if b.boot == lost.boot), None)
             if at is not None:
@@ -156,7 +161,7 @@ class Feed:
             at.waiting_since = now if at.waiting_since is None else at.waiting_since
             if now - at.waiting_since >= self._patience_s:
                 if gap is None:
-                    at.sealed = True
+                    at.sealed = boots[1].announced = True
                 else:
                     self._skip(at, gap[1] + 1)
                 deliveries += self._drain(topic)
@@ -177,16 +182,13 @@ class Feed:
                     return at
         return None
 
-    def _insert(self, boots: deque[_Boot], at: _Boot, later: list[str]) -> _Boot | None:
-        """Put a process start where it belongs: before those announced after it. None: we are past it."""
-        for position, other in enumerate(boots):
-            if other.boot in later:
-                if other.begun:
-                    return None
-                boots.insert(position, at)
-                return at
-        boots.append(at)
-        return at
+    def _sort(self, boots: deque[_Boot], order: list[str]) -> None:
+        """Process starts in the publisher's order, as far as nothing of them was delivered."""
+        waiting = [at for at in boots if not at.begun]
+        if all(at.boot in order for at in waiting):
+            begun = [at for at in boots if at.begun]
+            boots.clear()
+            boots.extend(begun + sorted(waiting, key=lambda at: order.index(at.boot)))
 
     def _skip(self, at: _Boot, to: int) -> None:
         at.skipped.add(at.next, to - 1)
@@ -207,7 +209,7 @@ class Feed:
                 at.next, at.begun, at.waiting_since = at.next + 1, True, None
             if at.next > at.end:
                 at.absent = RangeSet()
-            if at.next <= at.end or len(boots) == 1 or not at.sealed:
+            if at.next <= at.end or len(boots) == 1 or not (at.sealed and boots[1].announced):
                 return deliveries
             at.skipped.add(at.next, _FOR_EVER)  # should anything follow against all promises, it is late
             self._past.setdefault(topic, deque(maxlen=PAST_BOOTS)).append(boots.popleft())

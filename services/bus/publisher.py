@@ -5,6 +5,7 @@ what the journal holds is announced, and exactly what a receiver misses is sent 
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -76,6 +77,7 @@ class Publisher:
         self.confirmed: dict[tuple[str, str], RangeSet] = {}  # (stream topic, boot) -> what the far side has
         self.on_confirm: Callable[[], None] | None = None
         self._next: dict[tuple[str, str], int] = {}
+        self._begun = asyncio.Event()  # a stream has begun
         self._open: set[tuple[str, str]] = set()  # boots of this process: not closed
         self._fetches: asyncio.Queue[tuple[Topic, Fetch]] = asyncio.Queue(maxsize=1000)
         self._tasks: list[asyncio.Task[None]] = []
@@ -148,7 +150,9 @@ class Publisher:
             raise PayloadError(key[0], f"payload of {len(payload)} bytes, limit {STREAM_PAYLOAD}")
         ts = datetime.fromisoformat(fields["ts"]).timestamp()
         self._next[key] = seq + 1
-        self._open.add(key)
+        if key not in self._open:
+            self._open.add(key)
+            self._begun.set()  # readers begin with it when they know what came before
         self.outbox.append(Entry(key[0], self.boot, seq, time.time(), ts, payload, timed))
         self._bus.counters.add("published")
         if durable:
@@ -196,12 +200,14 @@ class Publisher:
     # --- announcing -------------------------------------------------------------------------------------------------
 
     async def _announce_all(self) -> None:
-        announced = float("-inf")
+        announced = everything = float("-inf")
         while True:
             await self._bus.wait_connected()
             now, last = time.monotonic(), self._published_at
-            if now - announced >= ANNOUNCE_S or (last > announced and now - last > QUIET_S):
-                again, announced = now - announced >= ANNOUNCE_S, now
+            again = now - everything >= ANNOUNCE_S
+            if again or self._begun.is_set() or (last > announced and now - last > QUIET_S):
+                announced, everything = now, now if again else everything
+                self._begun.clear()
                 try:
                     await self.announce(again=again)
                 except SessionTakenOverError:
@@ -209,7 +215,9 @@ class Publisher:
                 except Exception:
                     self._bus.counters.add("announce_failed")
                     log.exception("announcing failed; trying again")
-            await asyncio.sleep(1.0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._begun.wait()
 
     async def announce(self, *, again: bool = False) -> None:
         """Publish what the journal holds of each stream, where it has changed; `again` = also where it has not.
