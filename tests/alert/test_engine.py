@@ -158,11 +158,12 @@ def test_missing_channels_of_the_layout_alarm_by_name() -> None:
 def test_k_of_n_windows_of_the_model_alarm_with_window_and_share() -> None:
     e = engine()
     topic = Topic("pi", "pack-1", "score", "dyad-int8")
-    changes = [c for i, v in enumerate([0.5, 2, 0.5, 2, 2.5]) for c in e.take(topic, score(i, v), NOW)]
+    eight_of_ten = [0.5, 2, 0.5, 2, 2, 2, 2, 2, 2, 2.5]
+    changes = [c for i, v in enumerate(eight_of_ten) for c in e.take(topic, score(i, v), NOW)]
     (raised,) = changes
-    assert (raised.rule, raised.when, raised.alarm["evidence"]["value"]) == ("anomaly", at(4), 2.5)
-    assert raised.alarm["evidence"]["window"]["last"] == 167
-    assert e.take(Topic("pi", "pack-1", "score", "other"), score(5, 9), NOW) == []
+    assert (raised.rule, raised.when, raised.alarm["evidence"]["value"]) == ("anomaly", at(9), 2.5)
+    assert raised.alarm["evidence"]["window"]["last"] == 217
+    assert e.take(Topic("pi", "pack-1", "score", "other"), score(10, 9), NOW) == []
 
 
 def test_a_limit_on_an_estimate(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ async def test_a_raise_is_shown_published_retained_acknowledged_and_kept(broker:
             assert raised.evidence.sample is not None
             assert (raised.evidence.sample.seq, raised.evidence.value, raised.revision) == (3, 65.0, 1)
             assert (await wait(client, EVENT, lambda e: e.type == "raised")).occurrence == raised.occurrence
-            assert "HIGH over_temp" in (tmp_path / "a" / "lcd.txt").read_text()
+            assert "!!over temperature" in (tmp_path / "a" / "lcd.txt").read_text()
             where = "pi/pack-1/telemetry.battery"
 
             def told(s: Status) -> bool:
