@@ -112,11 +112,15 @@ class Judge:
                     marks[row, element] = SUSPECT
 
 
-def derive(channels: dict[str, Readings], profile: Profile) -> None:
+def derive(channels: dict[str, Readings], profile: Profile, doubtful: dict[str, int]) -> None:
     """Add min and max of the vectors' usable elements, and the cells' spread.
 
     Where no element is usable a mapped scalar remains, and the spread is the scalars'. What is derived is `suspect`
-    when what it comes from is.
+    when what it comes from is. If that element then dies, the others must not speak for it: they would contradict the
+    one sign of a runaway. So the extreme is missing for one row.
+
+    Args:
+        doubtful: kept from chunk to chunk: the element that the last row's suspect extreme came from.
     """
     for name, (vector, extreme) in DERIVED.items():
         if vector not in channels or name not in profile.by_name:
@@ -130,7 +134,11 @@ def derive(channels: dict[str, Readings], profile: Profile) -> None:
         mapped = channels.get(name)
         if mapped is not None:
             values, codes = np.where(some, values, mapped.values), np.where(some, codes, mapped.codes)
-        channels[name] = Readings(values, codes)
+        suspect = np.where(some & (source.codes[rows, at] == SUSPECT), at, -1)
+        before = np.concatenate([[doubtful.get(name, -1)], suspect[:-1]])
+        doubtful[name] = int(suspect[-1])
+        died = (before >= 0) & ~usable[rows, before]
+        channels[name] = Readings(values, np.where(died, MISSING, codes).astype(np.uint8))
     high, low = channels.get("cell_voltage_max"), channels.get("cell_voltage_min")
     if high is not None and low is not None and SPREAD in profile.by_name:
         codes = np.where(high.usable & low.usable, np.maximum(high.codes, low.codes), MISSING).astype(np.uint8)

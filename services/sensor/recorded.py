@@ -189,15 +189,16 @@ class Recording:
         """The rows from `first` on. What a row's quality is does not depend on where reading starts."""
         judges = {name: self._judge(self.map, self.profile, name) for name in self._columns}
         order = [channel.name for channel in self.layout.channels]
+        doubtful: dict[str, int] = {}
         for at in range(0, self.rows, CHUNK_ROWS):
             end = min(at + CHUNK_ROWS, self.rows)
             # of rows that are not wanted only what tells a jump from a trend matters
             wanted = [n for n, judge in judges.items() if end > first or judge.channel.jump is not None]
             part, mono = self._table.slice(at, end - at), self.mono[at:end]
             judged = {name: judges[name](self._raw(part, self._columns[name], name), mono) for name in wanted}
+            derive(judged, self.profile, doubtful)
             if end <= first:
                 continue
-            derive(judged, self.profile)
             rows = rows_of({name: judged[name] for name in order})
             skip = max(0, first - at)
             yield Chunk(at + skip, self.times[at + skip : end].tolist(), mono[skip:].tolist(), rows[skip:])

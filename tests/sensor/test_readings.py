@@ -35,13 +35,13 @@ def recording(rows: list[list[float]], times: list[float], cuts: list[int]) -> l
     """Rows of 4 numbers as scalars and vectors of a battery, judged in chunks that begin at `cuts`."""
     raw, mono = np.array(rows), np.maximum.accumulate(np.array(times))
     judges = {name: judge(name, (0.0,)) for name in (*SCALARS, *VECTORS)}
-    found = []
+    found, doubtful = [], dict[str, int]()
     for first, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
         if first == end:
             continue
         chunk = {name: judges[name](raw[first:end, i], mono[first:end]) for i, name in enumerate(SCALARS)}
         chunk |= {name: judges[name](raw[first:end, i : i + 3], mono[first:end]) for i, name in enumerate(VECTORS)}
-        derive(chunk, BATTERY)
+        derive(chunk, BATTERY, doubtful)
         found += rows_of(chunk)
     return found
 
@@ -130,7 +130,7 @@ def test_a_garbage_frame_of_all_cells_is_range_and_the_bms_own_scalars_remain() 
         "cell_voltages": np.array([[3.72, 3.79, 3.75], [66.5, 66.5, 66.5]]),
     }
     channels = {name: judge(name)(values, np.arange(2.0)) for name, values in raw.items()}
-    derive(channels, BATTERY)
+    derive(channels, BATTERY, {})
     (good, good_marks), (garbage, marks) = rows_of(channels)
     assert (good["cell_voltage_max"], good["cell_voltage_min"], good["cell_spread"]) == (3.79, 3.72, 0.07)
     assert good_marks == {}
@@ -142,7 +142,7 @@ def test_a_garbage_frame_of_all_cells_is_range_and_the_bms_own_scalars_remain() 
 def test_extremes_come_from_usable_elements_and_single_faults_are_named() -> None:
     mono = np.zeros(1)
     channels = {"cell_voltages": judge("cell_voltages", (0.0,))(np.array([[3.7, 0.0, 66.5, 3.6]]), mono)}
-    derive(channels, BATTERY)
+    derive(channels, BATTERY, {})
     ((row, marks),) = rows_of(channels)
     assert row["cell_voltages"] == [3.7, None, 66.5, 3.6]
     assert (row["cell_voltage_max"], row["cell_voltage_min"], row["cell_spread"]) == (3.7, 3.6, 0.1)
@@ -151,7 +151,7 @@ def test_extremes_come_from_usable_elements_and_single_faults_are_named() -> Non
 
 def test_without_any_usable_element_or_scalar_the_derived_ones_are_missing() -> None:
     channels = {"cell_voltages": judge("cell_voltages")(np.array([[math.nan, 66.5]]), np.zeros(1))}
-    derive(channels, BATTERY)
+    derive(channels, BATTERY, {})
     ((row, marks),) = rows_of(channels)
     for name in ("cell_voltage_max", "cell_voltage_min", "cell_spread"):
         assert (row[name], marks[name]) == (None, "fault:missing")
@@ -160,10 +160,26 @@ def test_without_any_usable_element_or_scalar_the_derived_ones_are_missing() -> 
 def test_a_suspect_probe_makes_its_extreme_suspect_and_no_other() -> None:
     probes = np.array([[30.0, 31.0], [30.0, 111.0]])
     channels: dict[str, Readings] = {"temperatures": judge("temperatures")(probes, np.arange(2.0))}
-    derive(channels, BATTERY)
+    derive(channels, BATTERY, {})
     _, (row, marks) = rows_of(channels)
     assert (row["temperature_max"], row["temperature_min"]) == (111, 30)
     assert marks == {"temperatures[1]": "suspect", "temperature_max": "suspect"}
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+def test_the_other_probes_do_not_speak_for_one_that_jumped_and_died(cut: int) -> None:
+    probes = np.array([[30.0, 31.0], [110.0, 31.0], [math.nan, 31.0], [math.nan, 31.0]])
+    temperatures, doubtful = judge("temperatures"), dict[str, int]()
+    found = []
+    for part in (slice(0, cut), slice(cut, 4)):
+        if len(probes[part]):
+            channels = {"temperatures": temperatures(probes[part], np.arange(4.0)[part])}
+            derive(channels, BATTERY, doubtful)
+            found += rows_of(channels)
+    marks = [quality.get("temperature_max") for _, quality in found]
+    assert [row["temperature_max"] for row, _ in found] == [31, 110, None, 31]
+    assert marks == [None, "suspect", "fault:missing", None]
+    assert [row["temperature_min"] for row, _ in found] == [30, 31, 31, 31]
 
 
 def test_the_spread_of_a_battery_without_cell_readings_is_that_of_its_scalars() -> None:
@@ -172,5 +188,5 @@ def test_the_spread_of_a_battery_without_cell_readings_is_that_of_its_scalars() 
         "cell_voltage_max": judge("cell_voltage_max")(np.array([3.8]), mono),
         "cell_voltage_min": judge("cell_voltage_min")(np.array([3.65]), mono),
     }
-    derive(channels, BATTERY)
+    derive(channels, BATTERY, {})
     assert rows_of(channels)[0][0]["cell_spread"] == 0.15
