@@ -22,12 +22,19 @@ Deed = Callable[[System], Awaitable[None]]
 
 
 async def play(
-    data: Path, replay: Path, speed: str, deeds: Sequence[tuple[float, Deed]] = (), *, bridge: Proxy | None = None
+    data: Path,
+    replay: Path,
+    speed: str,
+    deeds: Sequence[tuple[float, Deed]] = (),
+    *,
+    bridge: Proxy | None = None,
+    port_base: int | None = None,
+    look: Deed | None = None,
 ) -> dict[str, Any]:
-    """Replay until all has settled; at each fraction of the rows do the deed. Returns the summary."""
-    settings = UpSettings(replay, None, "pack-1", speed, data, True, None)
+    """Replay until all has settled, with a deed at each fraction of the rows; then `look`. Returns the summary."""
+    settings = UpSettings(replay, None, "pack-1", speed, data, True, port_base)
     async with AsyncExitStack() as stack:
-        chosen = ports.choose(None)
+        chosen = ports.choose(port_base)
         if bridge is not None:
             bridge.target = chosen["cloud"]
         system = await stack.enter_async_context(System(settings, chosen, bridge_port=bridge.port if bridge else None))
@@ -40,6 +47,8 @@ async def play(
                     reasons = under_way
         except TimeoutError:
             raise AssertionError(f"did not settle: {reasons}; logs in {data / 'logs'}") from None
+        if look is not None:
+            await look(system)
         return await system.summary()
 
 
