@@ -29,7 +29,6 @@ def main() -> int:
     parser.add_argument("--view", default="Live", help="Live, History or System")
     parser.add_argument("--width", type=int, default=1440)
     parser.add_argument("--height", type=int, default=900)
-    parser.add_argument("--full", action="store_true", help="the whole page, not only what the window shows")
     parser.add_argument("--wait", default="canvas", help="CSS selector that must be there first")
     parser.add_argument("--settle", type=float, default=3.0, help="time for the charts to be drawn [s]")
     options = parser.parse_args()
@@ -55,7 +54,7 @@ def main() -> int:
                 page.get_by_text(options.view, exact=True).first.click()
             page.locator(options.wait).first.wait_for(timeout=60_000)
             page.wait_for_timeout(options.settle * 1000)
-            page.screenshot(path=options.out, full_page=options.full)
+            page.screenshot(path=options.out)
             browser.close()
     except Error as error:
         print(f"screenshot: {options.url}: {error.message.splitlines()[0]}", file=sys.stderr)

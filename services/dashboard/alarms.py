@@ -109,6 +109,13 @@ class AlarmRow:
         return f"{channel_words(e.channel)} {e.value:.4g} {unit}".rstrip() + quality + limit
 
     @property
+    def said(self) -> str:
+        """The alarm's text; with value and limit where the text does not hold them."""
+        if self.alarm.text and any(c.isdigit() for c in self.alarm.text):
+            return self.alarm.text
+        return ": ".join(part for part in (self.alarm.text or self.title, self.evidence_words) if part)
+
+    @property
     def rank(self) -> tuple[bool, bool, int, bool, float]:
         """Sorts by what must be seen first; the greatest is the worst."""
         a = self.alarm
@@ -176,12 +183,14 @@ def _alarm(waiting: Sequence[AlarmRow], fresh: Freshness) -> Banner:
         word = "ALARM LATCHED"
     else:
         word = "ALARM HAS CLEARED"
-    parts = [f"Since {time_words(alarm.raised_at)}", worst.state_words.lower()]
-    if worst.evidence_words:
-        parts.insert(0, worst.evidence_words)
+    if alarm.active or alarm.cleared_at is None:
+        when = f"since {time_words(alarm.raised_at)}"
+    else:
+        when = f"raised {time_words(alarm.raised_at)}, cleared {time_words(alarm.cleared_at)}"
+    parts = [when, worst.state_words[:1].lower() + worst.state_words[1:]]
     if len(waiting) > 1:
         parts.append(f"{len(waiting) - 1} more below")
     detail = " · ".join(parts)
     if fresh.state == "stale":
-        detail += f" · last known state: {fresh.reason}"
-    return Banner(worst.tone, word, alarm.text or worst.title, detail[:1].upper() + detail[1:])
+        detail += f" · values and state may be old: {fresh.reason}"
+    return Banner(worst.tone, word, worst.said, detail[:1].upper() + detail[1:])

@@ -16,6 +16,16 @@ BLUE, ORANGE, RED, TEAL, VIOLET, GREEN = "#3b82f6", "#f08c2e", "#e5484d", "#12a5
 MUTED: Final = "#8a93a3"  # readable on white and on black
 _GRID: Final = "rgba(138,147,163,0.22)"
 _FONT: Final = {"color": MUTED, "fontSize": 11}
+_TIMES: Final = {  # without it ECharts sets the first label of an hour or a minute in bold black
+    "year": "{yyyy}",
+    "month": "{yyyy}-{MM}",
+    "day": "{MM}-{dd}",
+    "hour": "{HH}:{mm}",
+    "minute": "{HH}:{mm}",
+    "second": "{HH}:{mm}:{ss}",
+    "millisecond": "{HH}:{mm}:{ss}",
+    "none": "{HH}:{mm}:{ss}",
+}
 SPARSE: Final = 60  # with fewer points they are marked
 
 
@@ -38,7 +48,6 @@ class Series:
 class Axis:
     """One value axis. `least_span`: a range never shown narrower, so that noise looks like noise."""
 
-    name: str
     least_span: float
     low: float | None = None  # bounds that the axis never leaves
     high: float | None = None
@@ -87,33 +96,38 @@ def line_chart(
     *,
     limits: Sequence[Limit] = (),
     span: tuple[float, float] | None = None,
+    stale: bool = False,
 ) -> dict[str, Any]:
-    """Lines over time. `span`: first and last time of the axis [s since 1970], default that of the data."""
+    """Lines over time. `span`: first and last time of the axis [s since 1970]; `stale`: drawn faint."""
     drawn = [decimate(*with_gaps(s.times, s.values, s.gap_s)) for s in series]
     y_axes = []
     for i, axis in enumerate(axes):
         values = [v for s, (_, vs) in zip(series, drawn, strict=True) if s.axis == i for v in vs]
         values += [limit.value for limit in limits if limit.axis == i]
         lo, hi, step = axis_range(values, axis)
-        y_axes.append(_value_axis(axis.name, lo, hi, step, right=i > 0))
+        y_axes.append(_value_axis(lo, hi, step, right=i > 0))
     return {
-        **_base(description),
+        **_base(description, legend=len(series) > 1),
         "legend": _legend() if len(series) > 1 else {"show": False},
         "tooltip": {"trigger": "axis", "confine": True, "transitionDuration": 0},
         "xAxis": _time_axis(span),
         "yAxis": y_axes,
         "series": [
-            _line(s, times, values, [li for li in limits if li.axis == s.axis] if _first_of_axis(series, i) else [])
+            _line(s, times, values, _limits_of(limits, series, i), stale=stale)
             for i, (s, (times, values)) in enumerate(zip(series, drawn, strict=True))
         ],
     }
 
 
-def _first_of_axis(series: Sequence[Series], index: int) -> bool:
-    return all(s.axis != series[index].axis for s in series[:index])
+def _limits_of(limits: Sequence[Limit], series: Sequence[Series], index: int) -> list[Limit]:
+    """The first series of an axis carries its limits."""
+    axis = series[index].axis
+    return [] if any(s.axis == axis for s in series[:index]) else [limit for limit in limits if limit.axis == axis]
 
 
-def _line(s: Series, times: Sequence[float], values: Sequence[Value], limits: Sequence[Limit]) -> dict[str, Any]:
+def _line(
+    s: Series, times: Sequence[float], values: Sequence[Value], limits: Sequence[Limit], *, stale: bool = False
+) -> dict[str, Any]:
     line: dict[str, Any] = {
         "name": s.name,
         "type": "line",
@@ -121,7 +135,12 @@ def _line(s: Series, times: Sequence[float], values: Sequence[Value], limits: Se
         "data": _points(times, values, s.digits),
         "showSymbol": 0 < len(times) < SPARSE and not s.dashed,
         "symbolSize": 4,
-        "lineStyle": {"width": 1.8, "color": s.color, "type": "dashed" if s.dashed else "solid"},
+        "lineStyle": {
+            "width": 1.8,
+            "color": s.color,
+            "type": "dashed" if s.dashed else "solid",
+            "opacity": 0.4 if stale else 1.0,
+        },
         "itemStyle": {"color": s.color},
         "emphasis": {"disabled": True},
         "animation": False,
@@ -160,7 +179,7 @@ def band_chart(
         "legend": {"show": False},
         "tooltip": {"trigger": "axis", "confine": True},
         "xAxis": _time_axis(None),
-        "yAxis": [_value_axis(axis.name, lo, hi, step)],
+        "yAxis": [_value_axis(lo, hi, step)],
         "series": [
             {**hidden, "name": "min", "data": _points(times, low, digits)},
             {**hidden, "name": "range", "data": _points(times, height, digits),
@@ -192,7 +211,7 @@ class Deviations:
 def cell_chart(cells: Sequence[Value], description: str, *, stale: bool = False) -> dict[str, Any]:
     """A bar for each cell's deviation from the median [mV], the furthest one marked: bars from 3 V would hide it."""
     d = Deviations.of(cells)
-    lo, hi, step = axis_range([*d.millivolts, 0.0], Axis("mV", 40.0))
+    lo, hi, step = axis_range([*d.millivolts, 0.0], Axis(40.0))
     data: list[dict[str, Any]] = []
     for i, value in enumerate(d.millivolts):
         item: dict[str, Any] = {"value": value, "itemStyle": {"color": MUTED if stale else BLUE}}
@@ -217,18 +236,18 @@ def cell_chart(cells: Sequence[Value], description: str, *, stale: bool = False)
             "axisTick": {"show": False},
             "axisLine": {"onZero": False, "lineStyle": {"color": _GRID}},
         },
-        "yAxis": [_value_axis("mV from the median", lo, hi, step)],
+        "yAxis": [_value_axis(lo, hi, step)],
         "series": [{"name": "mV", "type": "bar", "data": data, "barCategoryGap": "25%", "animation": False}],
     }  # fmt: skip
 
 
-def _base(description: str) -> dict[str, Any]:
+def _base(description: str, *, legend: bool = False) -> dict[str, Any]:
     return {
         "animation": False,
         "useUTC": True,
         "backgroundColor": "transparent",
         "aria": {"enabled": True, "label": {"enabled": True, "description": description}},
-        "grid": {"left": 8, "right": 12, "top": 30, "bottom": 4, "containLabel": True},
+        "grid": {"left": 8, "right": 12, "top": 28 if legend else 12, "bottom": 2, "containLabel": True},
     }
 
 
@@ -236,7 +255,7 @@ def _legend() -> dict[str, Any]:
     return {
         "show": True,
         "top": 0,
-        "right": 8,
+        "left": 4,
         "icon": "roundRect",
         "itemWidth": 12,
         "itemHeight": 3,
@@ -247,7 +266,7 @@ def _legend() -> dict[str, Any]:
 def _time_axis(span: tuple[float, float] | None) -> dict[str, Any]:
     axis: dict[str, Any] = {
         "type": "time",
-        "axisLabel": {**_FONT, "hideOverlap": True},
+        "axisLabel": {**_FONT, "hideOverlap": True, "formatter": dict(_TIMES)},
         "axisLine": {"lineStyle": {"color": _GRID}},
         "axisTick": {"show": False},
         "splitLine": {"show": False},
@@ -258,12 +277,9 @@ def _time_axis(span: tuple[float, float] | None) -> dict[str, Any]:
     return axis
 
 
-def _value_axis(name: str, lo: float, hi: float, step: float, *, right: bool = False) -> dict[str, Any]:
+def _value_axis(lo: float, hi: float, step: float, *, right: bool = False) -> dict[str, Any]:
     return {
         "type": "value",
-        "name": name,
-        "nameTextStyle": {**_FONT, "align": "right" if right else "left"},
-        "nameGap": 10,
         "min": lo,
         "max": hi,
         "interval": step,

@@ -17,17 +17,7 @@ LIFE_WORDS: Final[dict[Life, str]] = {
     "silent": "silent",
     "offline": "offline",
 }
-_PATHS: Final = {
-    "red": '<path d="M12 2 1 21h22L12 2z"/><path d="M12 9v6M12 17.5v.5"/>',
-    "amber": '<path d="M12 2 1 21h22L12 2z"/><path d="M12 9v6M12 17.5v.5"/>',
-    "green": '<circle cx="12" cy="12" r="10"/><path d="m7 12.5 3.5 3.5L17 9"/>',
-    "grey": '<circle cx="12" cy="12" r="10"/><path d="M12 7v5.5l3.5 2"/>',
-}
-LOGO: Final = (
-    '<h1 class="ew-logo"><svg width="22" height="22" viewBox="0 0 24 24" fill="none" aria-hidden="true">'
-    '<path d="M12 1.5c1 4 6.5 6.6 6.5 12.6a6.5 6.5 0 0 1-13 0c0-3 1.6-4.8 2.9-6.3.4 1.8 1.2 2.6 2 3C10.6 8 11 4.5'
-    ' 12 1.5z" fill="#f08c2e"/></svg>Emberwatch</h1>'
-)
+LOGO: Final = '<h1 class="ew-logo">Emberwatch</h1>'
 
 
 def connection(c: Connection, now: float) -> str:
@@ -41,12 +31,8 @@ def connection(c: Connection, now: float) -> str:
 
 
 def banner(b: Banner, elsewhere: Sequence[AlarmRow] = ()) -> str:
-    icon = (
-        '<svg class="icon" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
-        f'stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">{_PATHS[b.tone]}</svg>'
-    )
     html = (
-        f'<div class="ew-banner {b.tone}" role="status" aria-live="polite">{icon}'
+        f'<div class="ew-banner {b.tone}" role="status" aria-live="polite"><div class="icon"></div>'
         f'<div class="word">{escape(b.word)}</div>'
         f'<div class="said"><div class="text">{escape(b.text)}</div><div class="detail">{escape(b.detail)}</div></div>'
         "</div>"
@@ -116,11 +102,10 @@ def alarm(row: AlarmRow) -> str:
         meta.append(f"{a.count} times so far")
     if row.stale:
         meta.append("last known state, its publisher is silent")
-    body = " · ".join(part for part in (a.text, row.evidence_words) if part)
     return (
         f'<div class="ew-alarm {row.tone}"><div class="top"><span class="sev">{a.severity}</span>'
         f"<span>{escape(row.title)}</span></div>"
-        f'<div class="body"><b>{escape(row.state_words)}.</b> {escape(body)}</div>'
+        f'<div class="body"><b>{escape(row.state_words)}.</b> {escape(row.said)}</div>'
         f'<div class="meta">{escape(" · ".join(meta))}</div></div>'
     )
 

@@ -7,7 +7,7 @@ import streamlit as st
 from services.dashboard import markup
 from services.dashboard.alarms import time_words
 from services.dashboard.history import HistoryError, Resolution
-from services.dashboard.page_live import chart
+from services.dashboard.page_live import chart, grid
 from services.dashboard.past import RESOLUTIONS, past_scores, sample_panels
 from services.dashboard.sources import history
 from services.dashboard.state import Key
@@ -53,9 +53,8 @@ def _draw(key: Key, first: datetime, last: datetime) -> None:
     panels += past_scores(scores, [datetime.fromisoformat(item["ts"]).timestamp() for item in scores])
     if not panels:
         st.html(markup.empty("Nothing in this range", "No sample and no score was stored for it."))
-    columns = st.columns(2, gap="small")
-    for i, panel in enumerate(panels):
-        with columns[i % 2]:
+    for place, panel in zip(grid(len(panels)), panels, strict=True):
+        with place:
             chart(panel, f"past-{'-'.join(key)}-{panel.key}-{samples.resolution_s}", "240px")
     st.html(markup.section("Alarm events"))
     found = history().events(*key, start, end)

@@ -3,6 +3,7 @@
 import time
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit_echarts import st_echarts
 
 from services.dashboard import markup
@@ -14,7 +15,7 @@ from services.dashboard.state import Key
 from services.dashboard.view import View
 
 WINDOWS: dict[str, float | None] = {"5 min": 300.0, "15 min": 900.0, "1 h": 3600.0, "all": None}
-CHART_HEIGHT = "215px"
+CHART_HEIGHT = "190px"
 
 
 def draw(key: Key) -> None:
@@ -28,8 +29,8 @@ def _live(key: Key) -> None:
     window = WINDOWS[st.session_state.get("window") or "15 min"]
     view = live.view(key, window)
     st.html(markup.banner(view.banner, view.elsewhere))
-    st.html(markup.tiles(view.tiles))
-    st.html(markup.recorded(view.recorded, view.replay, markup.connection(view.connection, time.monotonic())))
+    pill = markup.connection(view.connection, time.monotonic())
+    st.html(markup.tiles(view.tiles) + markup.recorded(view.recorded, view.replay, pill))
     charts, side = st.columns([2, 1], gap="medium")
     with charts:
         _charts(view)
@@ -55,21 +56,24 @@ def _charts(view: View) -> None:
             )
         )
         return
-    names = {panel.key for panel in view.panels}
-    if not any(name.startswith("score-") for name in names):
-        missing = markup.empty(
-            "No score yet",
-            "A model judges windows of minutes; its score against its threshold is drawn here once the node's "
-            "inference service has published one.",
-        )
-    else:
-        missing = ""
-    columns = st.columns(2, gap="small")
-    for i, panel in enumerate(view.panels):
-        with columns[i % 2]:
+    missing = not any(panel.key.startswith("score-") for panel in view.panels)
+    places = grid(len(view.panels) + missing)
+    for place, panel in zip(places, view.panels, strict=False):
+        with place:
             chart(panel, f"{'-'.join(view.key)}-{panel.key}")
     if missing:
-        columns[len(view.panels) % 2].html(missing)
+        places[-1].html(
+            markup.empty(
+                "No score yet",
+                "A model judges windows of minutes; its score against its threshold is drawn here once the node's "
+                "inference service has published one.",
+            )
+        )
+
+
+def grid(count: int) -> list[DeltaGenerator]:
+    """Places for so many charts, two in a row; on a narrow window they keep their order."""
+    return [place for _ in range(0, count, 2) for place in st.columns(2, gap="small")][:count]
 
 
 def chart(panel: Panel, key: str, height: str = CHART_HEIGHT) -> None:

@@ -67,25 +67,25 @@ BATTERY: Final = (
         "electric",
         "Voltage and current",
         (Line("voltage", "Voltage (V)", "V", BLUE, 1), Line("current", "Current (A)", "A", ORANGE, 1, axis=1)),
-        (Axis("V", 4.0), Axis("A", 10.0)),
+        (Axis(4.0), Axis(10.0)),
     ),
     Plan(
         "temperature",
-        "Temperature",
+        "Temperature, °C",
         (Line("temperature_max", "Hottest (°C)", "°C", RED, 1), Line("temperature_min", "Coldest (°C)", "°C", TEAL, 1)),
-        (Axis("°C", 10.0),),
+        (Axis(10.0),),
     ),
     Plan(
         "spread",
-        "Cell spread",
+        "Cell spread, mV",
         (Line("cell_spread", "Spread (mV)", "mV", VIOLET, 0, 1000.0),),
-        (Axis("mV", 50.0, low=0.0),),
+        (Axis(50.0, low=0.0),),
     ),
     Plan(
         "soc",
-        "State of charge",
+        "State of charge, %",
         (Line("soc", "State of charge (%)", "%", GREEN, 1, 100.0),),
-        (Axis("%", 10.0, low=0.0, high=100.0),),
+        (Axis(10.0, low=0.0, high=100.0),),
     ),
 )
 
@@ -97,14 +97,20 @@ def other_plans(units: Mapping[str, str]) -> tuple[Plan, ...]:
             channel,
             channel.replace("_", " ").capitalize(),
             (Line(channel, f"{channel.replace('_', ' ')} ({unit_words(unit)})", unit_words(unit), BLUE, 4),),
-            (Axis(unit_words(unit), 1e-3),),
+            (Axis(1e-3),),
         )
         for channel, unit in units.items()
     )
 
 
 def line_panels(
-    plans: Sequence[Plan], points: Sequence[Point], period_s: float, alarms: Sequence[Alarm], window_s: float | None
+    plans: Sequence[Plan],
+    points: Sequence[Point],
+    period_s: float,
+    alarms: Sequence[Alarm],
+    window_s: float | None,
+    *,
+    stale: bool = False,
 ) -> list[Panel]:
     """Panels of the newest `window_s` seconds of recorded time (None = all that is kept)."""
     if not points:
@@ -118,7 +124,7 @@ def line_panels(
     for plan in plans:
         lines = [line for line in plan.lines if any(line.channel in p.values for p in shown[-1:])]
         if lines:
-            found.append(_panel(plan, lines, shown, times, span, period_s, alarms))
+            found.append(_panel(plan, lines, shown, times, span, period_s, alarms, stale))
     return found
 
 
@@ -130,6 +136,7 @@ def _panel(
     span: tuple[float, float],
     period_s: float,
     alarms: Sequence[Alarm],
+    stale: bool,
 ) -> Panel:
     series, words = [], []
     for line in lines:
@@ -144,24 +151,25 @@ def _panel(
         if alarm.evidence is not None and alarm.evidence.limit is not None and alarm.evidence.channel == line.channel
         if unit_words(alarm.evidence.unit) in (line.unit, "V" if line.unit == "mV" else line.unit)
     ]
-    summary = "; ".join(words) + f". Last {duration(span[1] - span[0])} of recorded time."
+    summary = " · ".join(words)
+    description = f"{plan.title}. {summary}. Last {duration(span[1] - span[0])} of recorded time."
     return Panel(
         plan.key,
         plan.title,
         summary,
-        line_chart(series, plan.axes, f"{plan.title}. {summary}", limits=limits, span=span),
+        line_chart(series, plan.axes, description, limits=limits, span=span, stale=stale),
     )
 
 
 def in_words(name: str, unit: str, digits: int, values: Sequence[Value]) -> str:
-    """`Voltage 352.0 V, from 350.1 to 353.2`."""
+    """`Voltage 352.0 V (350.1 to 353.2)`: now, and the range of what is drawn."""
     known = [v for v in values if v is not None]
     label = name.partition(" (")[0]
     if not known:
         return f"{label}: no reading"
     last = values[-1]
     now = "no reading now" if last is None else f"{last:.{digits}f} {unit}"
-    return f"{label} {now}, from {min(known):.{digits}f} to {max(known):.{digits}f}"
+    return f"{label} {now} ({min(known):.{digits}f} to {max(known):.{digits}f})"
 
 
 def _scaled(value: Value, scale: float) -> Value:
@@ -175,10 +183,10 @@ def cell_panel(cells: Sequence[Value], *, stale: bool) -> Panel | None:
         return None
     missing = sum(v is None for v in cells)
     furthest = d.millivolts[d.worst] or 0.0
-    summary = f"{len(cells)} cells, median {d.median_v:.3f} V; furthest is cell {d.worst + 1}, {furthest:+.0f} mV."
+    summary = f"{len(cells)} cells, median {d.median_v:.3f} V · furthest: cell {d.worst + 1}, {furthest:+.0f} mV"
     if missing:
-        summary += f" {missing} without a reading."
-    return Panel("cells", "Cells against their median", summary, cell_chart(cells, summary, stale=stale))
+        summary += f" · {missing} without a reading"
+    return Panel("cells", "Cells against their median, mV", summary, cell_chart(cells, summary, stale=stale))
 
 
 def score_panel(
@@ -192,17 +200,15 @@ def score_panel(
     times, scores = [p.ts for p in points], [p.score for p in points]
     beyond = sum(p.score > p.threshold for p in points)
     newest = points[-1]
-    summary = (
-        f"{model}: {newest.score:.2f}, threshold {newest.threshold:.2f}; {beyond} of {len(points)} windows beyond it."
-    )
+    summary = f"{model} {newest.score:.2f}, threshold {newest.threshold:.2f} · {beyond} of {len(points)} beyond"
     if last is not None and last.shares:
-        channel, share = max(last.shares.items(), key=lambda item: item[1])
-        summary += f" Largest share: {channel.replace('_', ' ')} {share:.0%}."
+        channel = max(last.shares, key=last.shares.__getitem__)
+        summary += f" · mostly {channel.replace('_', ' ')}"
     series = [
         Series("score", times, scores, BLUE, 3),
         Series("threshold", times, [p.threshold for p in points], RED, 3, dashed=True),
     ]
-    option = line_chart(series, (Axis("score", 1.0, low=0.0 if min(scores) >= 0 else None),), f"Score. {summary}")
+    option = line_chart(series, (Axis(1.0, low=0.0 if min(scores) >= 0 else None),), f"Score. {summary}")
     return Panel(f"score-{model}", "Anomaly score", summary, option)
 
 

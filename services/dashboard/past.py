@@ -9,6 +9,14 @@ from services.dashboard.decimation import Value
 from services.dashboard.history import Samples
 from services.dashboard.panels import BATTERY, Line, Panel, in_words
 
+TITLES = {
+    "voltage": "Voltage",
+    "current": "Current (positive = charging)",
+    "temperature_max": "Hottest probe",
+    "temperature_min": "Coldest probe",
+    "cell_spread": "Cell spread",
+    "soc": "State of charge",
+}
 RESOLUTIONS = {0: "every sample", 60: "per minute", 3600: "per hour"}
 
 
@@ -24,12 +32,12 @@ def sample_panels(samples: Samples) -> list[Panel]:
                 found.append(_panel(line, plan.axes[line.axis], samples))
     for channel in samples.channels.keys() - plotted - {"cell_voltage_max", "cell_voltage_min"}:
         line = Line(channel, channel.replace("_", " "), "", BATTERY[0].lines[0].color, 4)
-        found.append(_panel(line, Axis("", 1e-3), samples))
+        found.append(_panel(line, Axis(1e-3), samples))
     return found
 
 
 def _panel(line: Line, axis: Axis, samples: Samples) -> Panel:
-    title, columns = line.name.partition(" (")[0], samples.channels[line.channel]
+    title, columns = f"{TITLES.get(line.channel, line.name)}, {line.unit}", samples.channels[line.channel]
     if samples.resolution_s == 0:
         values = _scaled(columns, line.scale)
         summary = in_words(line.name, line.unit, line.digits, values) + "."
@@ -38,7 +46,9 @@ def _panel(line: Line, axis: Axis, samples: Samples) -> Panel:
     scaled: Mapping[str, list[Value]] = {k: _scaled(v, line.scale) for k, v in columns.items()}
     lows, highs = ([v for v in scaled[k] if v is not None] for k in ("min", "max"))
     low, high = (f"{pick(vs):.{line.digits}f}" if vs else "–" for pick, vs in ((min, lows), (max, highs)))
-    summary = f"{title} from {low} to {high} {line.unit}; mean and range {RESOLUTIONS[samples.resolution_s]}."
+    summary = (
+        f"{low} to {high} {line.unit}; mean, and range from least to greatest, {RESOLUTIONS[samples.resolution_s]}."
+    )
     option = band_chart(samples.ts, scaled, line.color, axis, line.digits, f"{title}. {summary}")
     return Panel(line.channel, title, summary, option)
 
@@ -56,9 +66,7 @@ def past_scores(items: Sequence[Mapping[str, Any]], times: Sequence[float]) -> l
             Series("score", ts, scores, BATTERY[0].lines[0].color, 3),
             Series("threshold", ts, thresholds, RED, 3, dashed=True),
         ]
-        found.append(
-            Panel(f"score-{model}", "Anomaly score", summary, line_chart(series, [Axis("score", 1.0)], summary))
-        )
+        found.append(Panel(f"score-{model}", "Anomaly score", summary, line_chart(series, [Axis(1.0)], summary)))
     return found
 
 

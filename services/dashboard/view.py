@@ -126,7 +126,7 @@ def _panels(
     plans = BATTERY if name == BATTERY_PROFILE else other_plans(_units(feed))
     standing: list[Alarm] = [row.alarm for row in found if row.alarm.active]
     period_s = feed.layout.period_s if feed.layout else 1.0
-    panels = line_panels(plans, feed.points, period_s, standing, window_s)
+    panels = line_panels(plans, feed.points, period_s, standing, window_s, stale=not fresh.current)
     cells = feed.latest.channels.get("cell_voltages")
     if isinstance(cells, list) and (panel := cell_panel(cells, stale=not fresh.current)):
         panels.append(panel)
