@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,9 @@ def recording(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def sensor(broker: Broker, recording: Path, speed: str, folder: str = "s") -> Iterator[subprocess.Popen[bytes]]:
+def sensor(
+    broker: Broker, recording: Path, speed: str, folder: str = "s", *, prefix: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
     own = {
         "NODE": "pi",
         "BROKER_PORT": str(broker.port),
@@ -46,9 +48,8 @@ def sensor(broker: Broker, recording: Path, speed: str, folder: str = "s") -> It
     }
     environment = os.environ | {f"EMBERWATCH_{name}": value for name, value in own.items()}
     with (recording.parent / "sensor.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.sensor"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
+        command = [*prefix, sys.executable, "-m", "services.sensor"]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         yield process
     finally:
@@ -175,6 +176,32 @@ def test_a_lost_journal_costs_no_identity(broker: Broker, recording: Path) -> No
     assert len({s["boot"] for s in samples}) == 1
     assert [p.name for p in journal.parent.glob("*.corrupt-*")] != []
     assert "moved aside to journal.corrupt-" in (recording.parent / "sensor.log").read_text()
+
+
+def test_a_read_only_data_folder_is_counted_and_stops_nothing(broker: Broker, recording: Path) -> None:
+    """As an ordinary user: root may write everywhere."""
+    for parent in recording.parents[:3]:
+        parent.chmod(0o755)
+    folder = recording.parent / "s"
+    folder.mkdir(mode=0o555)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    with broker.client() as client:
+        client.subscribe("emberwatch/v1/pi/#")
+        with sensor(broker, recording, "max", prefix=nobody) as process:
+            statuses = wait(client, STATUS, finished)
+            assert statuses[-1]["counters"]["journal_failing"] == 1
+            samples = wait(client, TELEMETRY, lambda s: len(s) >= ROWS)
+            boot = samples[0]["boot"]
+            ask = {"stream": "telemetry.battery", "device": "pack-1", "boot": boot, "ranges": [(5, 9)]}
+            client.publish(COMMAND, write(Fetch.model_validate({"correlation_id": "a", "action": "backfill", **ask})))
+            assert wait(client, BACKFILL, lambda b: b != [])[0]["seq"] == [5, 6, 7, 8, 9]  # from memory
+            process.terminate()
+            assert process.wait(20) == 0
+    assert [told(s) for s in samples] == expected(recording)
+    assert list(folder.iterdir()) == []
+    log = (recording.parent / "sensor.log").read_text()
+    assert f"{folder / 'sensor'}" in log
+    assert "Permission denied" in log
 
 
 def test_of_two_sensors_under_one_name_one_ends_with_a_named_error_and_the_other_stays(

@@ -180,6 +180,8 @@ def break_the_bundle(folder: Path) -> Deed:
 
 async def look(system: System) -> None:
     await stored_with_quality(system)
+    (hot,) = await alarms(system, "pi", "over_temperature")
+    assert (hot["device"], hot["alarm"]["state"]) == ("pack-1", "unacknowledged_active"), hot
     counters = {name: status.counters for name, status in system.statuses.items()}
     for service in ("sensor", "inference", "alert"):
         assert counters[service]["rejected"] > 0, service
@@ -246,11 +248,11 @@ async def test_nothing_of_all_this_stops_anything(
     data = tmp_path / "data"
     summary = await play(data, recording, "50", deeds, look=look)
     assert complete(summary), summary
-    print(json.dumps(summary, indent=1))
     # the jump: from the first reading on the display to the history, although the probe died with it
     own = {(a["rule"], a["channel"]): a for a in summary["alarms"]}
     assert own["over_temperature", "temperature_max"]["ts"] == rows()[JUMP][0]
     assert own["over_temperature", "temperature_max"]["severity"] == "critical"
+    assert own["sensor_fault", "temperatures[0]"]["state"] == "unacknowledged_active"
     assert "bundle refused: " in (data / "logs" / "inference.log").read_text()
 
     journal = data / "edge" / "sensor" / "journal.sqlite3"
