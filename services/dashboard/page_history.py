@@ -8,7 +8,7 @@ from services.dashboard import markup
 from services.dashboard.alarms import time_words
 from services.dashboard.history import HistoryError, Resolution
 from services.dashboard.page_live import chart, grid
-from services.dashboard.past import RESOLUTIONS, past_scores, sample_panels
+from services.dashboard.past import RESOLUTIONS, past_scores, sample_panels, span_of
 from services.dashboard.sources import history
 from services.dashboard.state import Key
 
@@ -65,7 +65,6 @@ def _draw(key: Key, first: datetime, last: datetime) -> None:
 
 def _span(chosen: str, first: datetime, last: datetime) -> tuple[datetime, datetime]:
     """First (included) and last (excluded) moment."""
-    end = last + timedelta(milliseconds=1)
     if chosen == "From .. to":
         picks = st.columns(4)
         days = [
@@ -78,5 +77,4 @@ def _span(chosen: str, first: datetime, last: datetime) -> tuple[datetime, datet
         ]
         begin, until = (datetime.combine(day, at, tzinfo=UTC) for day, at in zip(days, times, strict=True))
         return begin, until + timedelta(seconds=1)
-    back = RANGES[chosen]
-    return (first if back is None else max(first, end - back)), end
+    return span_of(first, last, RANGES[chosen])

@@ -1,6 +1,7 @@
 """Charts of what the store gives back. Pure."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,12 @@ TITLES = {
     "soc": "State of charge",
 }
 RESOLUTIONS = {0: "every sample", 60: "per minute", 3600: "per hour"}
+
+
+def span_of(first: datetime, last: datetime, back: timedelta | None) -> tuple[datetime, datetime]:
+    """The newest `back` of what is stored (None = all): first moment, and last moment, which is not included."""
+    end = last + timedelta(milliseconds=1)
+    return (first if back is None else max(first, end - back)), end
 
 
 def sample_panels(samples: Samples) -> list[Panel]:
