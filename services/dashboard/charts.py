@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-from services.dashboard.decimation import Value, decimate, with_gaps
+from services.dashboard.decimation import Value, decimate, usual_gap_s, with_gaps
 
 BLUE, ORANGE, RED, TEAL, VIOLET, GREEN = "#3b82f6", "#f08c2e", "#e5484d", "#12a5b8", "#8b6cf0", "#2fa36b"
 MUTED: Final = "#8a93a3"  # readable on white and on black
@@ -167,8 +167,10 @@ def band_chart(
     digits: int,
     description: str,
 ) -> dict[str, Any]:
-    """A rollup: the mean as a line in a band from min to max. `columns`: min, max, mean."""
-    low, high, mean = columns["min"], columns["max"], columns["mean"]
+    """A rollup: the mean as a line in a band from min to max. `columns`: min, max, mean; a pause breaks both."""
+    gap_s = usual_gap_s(times)
+    (low_times, low), (_, high), (_, mean) = (with_gaps(times, columns[k], gap_s) for k in ("min", "max", "mean"))
+    times = low_times
     height = [None if a is None or b is None else b - a for a, b in zip(low, high, strict=True)]
     lo, hi, step = axis_range([*low, *high], axis)
     hidden = {"type": "line", "symbol": "none", "stack": "band", "stackStrategy": "all", "animation": False,

@@ -1,6 +1,7 @@
 """Fewer points for the screen without losing a peak. Pure."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 MAX_POINTS: Final = 600
@@ -49,3 +50,9 @@ def with_gaps(times: Sequence[float], values: Sequence[Value], longest: float) -
         line[0].append(time)
         line[1].append(value)
     return line
+
+
+def usual_gap_s(times: Sequence[float]) -> float:
+    """The pause that breaks a line whose period is not known: ten times the median one, at least 5 s."""
+    steps = sorted(b - a for a, b in pairwise(times))
+    return max(5.0, 10 * steps[len(steps) // 2]) if steps else 5.0

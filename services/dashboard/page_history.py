@@ -68,11 +68,13 @@ def _span(chosen: str, first: datetime, last: datetime) -> tuple[datetime, datet
     if chosen == "From .. to":
         picks = st.columns(4)
         days = [
-            picks[i * 2].date_input(title, value=t.date(), key=f"{title}-day") for i, (title, t) in
+            picks[i * 2].date_input(f"{title}, day", value=t.date(), key=f"{title}-day") for i, (title, t) in
             enumerate((("From", first), ("To", last)))
         ]  # fmt: skip
         times = [
-            picks[i * 2 + 1].time_input(f"{title}, UTC", value=t.time().replace(microsecond=0), key=f"{title}-time")
+            picks[i * 2 + 1].time_input(
+                f"{title}, time (UTC)", value=t.time().replace(microsecond=0), key=f"{title}-time"
+            )
             for i, (title, t) in enumerate((("From", first), ("To", last)))
         ]
         begin, until = (datetime.combine(day, at, tzinfo=UTC) for day, at in zip(days, times, strict=True))

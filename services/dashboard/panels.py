@@ -21,7 +21,7 @@ from services.dashboard.charts import (
     cell_chart,
     line_chart,
 )
-from services.dashboard.decimation import Value
+from services.dashboard.decimation import Value, usual_gap_s
 from services.dashboard.staleness import duration
 from services.dashboard.state import Point, ScorePoint
 
@@ -198,6 +198,7 @@ def score_panel(
     start = -math.inf if window_s is None else points[-1].ts - window_s
     points = [p for p in points if p.ts >= start]
     times, scores = [p.ts for p in points], [p.score for p in points]
+    gap_s = usual_gap_s(times)
     beyond = sum(p.score > p.threshold for p in points)
     newest = points[-1]
     summary = f"{model} {newest.score:.2f}, threshold {newest.threshold:.2f} · {beyond} of {len(points)} beyond"
@@ -205,8 +206,8 @@ def score_panel(
         channel = max(last.shares, key=last.shares.__getitem__)
         summary += f" · mostly {channel.replace('_', ' ')}"
     series = [
-        Series("score", times, scores, BLUE, 3),
-        Series("threshold", times, [p.threshold for p in points], RED, 3, dashed=True),
+        Series("score", times, scores, BLUE, 3, gap_s=gap_s),
+        Series("threshold", times, [p.threshold for p in points], RED, 3, dashed=True, gap_s=gap_s),
     ]
     option = line_chart(series, (Axis(1.0, low=0.0 if min(scores) >= 0 else None),), f"Score. {summary}")
     return Panel(f"score-{model}", "Anomaly score", summary, option)

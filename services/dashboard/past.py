@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 from services.dashboard.charts import RED, Axis, Series, band_chart, line_chart
-from services.dashboard.decimation import Value
+from services.dashboard.decimation import Value, usual_gap_s
 from services.dashboard.history import Samples
 from services.dashboard.panels import BATTERY, Line, Panel, in_words
 
@@ -48,7 +47,7 @@ def _panel(line: Line, axis: Axis, samples: Samples) -> Panel:
     if samples.resolution_s == 0:
         values = _scaled(columns, line.scale)
         summary = in_words(line.name, line.unit, line.digits, values) + "."
-        series = Series(line.name, samples.ts, values, line.color, line.digits, gap_s=_gap_s(samples.ts))
+        series = Series(line.name, samples.ts, values, line.color, line.digits, gap_s=usual_gap_s(samples.ts))
         return Panel(line.channel, title, summary, line_chart([series], [axis], f"{title}. {summary}"))
     scaled: Mapping[str, list[Value]] = {k: _scaled(v, line.scale) for k, v in columns.items()}
     lows, highs = ([v for v in scaled[k] if v is not None] for k in ("min", "max"))
@@ -66,12 +65,13 @@ def past_scores(items: Sequence[Mapping[str, Any]], times: Sequence[float]) -> l
     for model in sorted({str(item["model"]) for item in items}):
         chosen = [(t, item) for t, item in zip(times, items, strict=True) if item["model"] == model]
         ts = [t for t, _ in chosen]
+        gap_s = usual_gap_s(ts)
         scores, thresholds = ([float(item[k]) for _, item in chosen] for k in ("score", "threshold"))
         beyond = sum(s > t for s, t in zip(scores, thresholds, strict=True))
         summary = f"{model}: {len(scores)} windows, {beyond} beyond the threshold, highest {max(scores):.2f}."
         series = [
-            Series("score", ts, scores, BATTERY[0].lines[0].color, 3),
-            Series("threshold", ts, thresholds, RED, 3, dashed=True),
+            Series("score", ts, scores, BATTERY[0].lines[0].color, 3, gap_s=gap_s),
+            Series("threshold", ts, thresholds, RED, 3, dashed=True, gap_s=gap_s),
         ]
         found.append(Panel(f"score-{model}", "Anomaly score", summary, line_chart(series, [Axis(1.0)], summary)))
     return found
@@ -79,9 +79,3 @@ def past_scores(items: Sequence[Mapping[str, Any]], times: Sequence[float]) -> l
 
 def _scaled(values: Sequence[Value], scale: float) -> list[Value]:
     return [None if v is None else v * scale for v in values]
-
-
-def _gap_s(ts: Sequence[float]) -> float:
-    """A line breaks over a pause of ten usual ones."""
-    steps = sorted(b - a for a, b in pairwise(ts))
-    return max(5.0, 10 * steps[len(steps) // 2]) if steps else 5.0

@@ -84,3 +84,11 @@ def test_the_furthest_cell_is_found_and_named_counted_from_one() -> None:
 def test_cells_without_any_reading_are_an_empty_chart() -> None:
     assert Deviations.of([None, None]) == Deviations([None, None], None, None)
     assert [bar["value"] for bar in cell_chart([None, None], "")["series"][0]["data"]] == [None, None]
+
+
+def test_a_band_is_not_drawn_across_a_night_without_samples() -> None:
+    columns = {key: [1.0] * 4 for key in ("min", "max", "mean")}
+    option = band_chart([0.0, 60.0, 120.0, 50_000.0], columns, BLUE, Axis(1.0), 1, "")
+    assert [[value is None for _, value in line["data"]] for line in option["series"]] == [
+        [False] * 3 + [True, False]
+    ] * 3

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dashboard.decimation import MAX_POINTS, decimate, with_gaps
+from services.dashboard.decimation import MAX_POINTS, decimate, usual_gap_s, with_gaps
 
 readings = st.lists(st.none() | st.floats(-1e4, 1e4), min_size=0, max_size=3000)
 
@@ -51,3 +51,9 @@ def test_different_lengths_are_refused() -> None:
 def test_a_long_pause_breaks_the_line() -> None:
     assert with_gaps([0, 1, 100], [1.0, 2.0, 3.0], 5) == ([0, 1, 50.5, 100], [1.0, 2.0, None, 3.0])
     assert with_gaps([0, 1, 100], [1.0, 2.0, 3.0], math.inf)[1] == [1.0, 2.0, 3.0]
+
+
+def test_the_usual_pause_breaks_no_line() -> None:
+    assert usual_gap_s([0, 60, 120, 180, 9000]) == 600
+    assert usual_gap_s([0, 0.1, 0.2]) == 5.0
+    assert usual_gap_s([1.0]) == 5.0
