@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -20,6 +21,7 @@ import orjson
 from services.bus.counters import Counters
 from services.bus.installation import FolderLock
 from services.bus.journal import BootIndex, Entry, Journal
+from services.bus.packing import pack, unpack
 from services.bus.ranges import RangeSet
 from services.bus.tail import Record, Tail
 
@@ -178,6 +180,7 @@ class Outbox:
 
     def append(self, entry: Entry) -> None:
         """Take a message; returns at once."""
+        entry = replace(entry, payload=pack(entry.payload))
         self._pending.append(entry)
         key = f"{entry.stream} {entry.boot} {entry.seq} {entry.at!r} {entry.ts!r} {int(entry.timed)}"
         self._records.append(Record(key, entry.payload))
@@ -325,7 +328,7 @@ class Outbox:
         for e in self._pending:
             if (e.stream, e.boot) == (stream, boot) and e.seq in wanted:
                 found[e.seq] = e.payload
-        return sorted(found.items())[:limit]
+        return [(seq, unpack(kept)) for seq, kept in sorted(found.items())[:limit]]
 
     async def confirm(self, stream: str, boot: str, ranges: RangeSet) -> None:
         """The far side has stored these; costs no write of its own."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import resource
 import signal
 import sqlite3
@@ -27,7 +28,9 @@ ALL = RangeSet([(0, 10**9)])
 
 
 def entry(seq: int, size: int = 100) -> Entry:
-    return Entry(STREAM, BOOT, seq, time.time(), 1e9 + seq, b"%d " % seq + b"x" * size)
+    return Entry(
+        STREAM, BOOT, seq, time.time(), 1e9 + seq, b"%d " % seq + random.Random(seq).randbytes(size)
+    )  # shrinks not
 
 
 @asynccontextmanager
