@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Self
 
+import paho.mqtt.client as paho
+
 from services.bus.clock import time_source
 from services.bus.connection import INFLIGHT_MAX, Connection
 from services.bus.counters import Counters
@@ -21,6 +23,7 @@ from services.bus.topics import CLOUD_NODE, NODE_DEVICE, Topic
 log = logging.getLogger(__name__)
 
 UNACKNOWLEDGED_MAX: Final = INFLIGHT_MAX  # of our own publications; beyond it publish() waits
+LOOK_S: Final = 0.5  # for our retained status to come at a new connection
 QUEUE_MAX: Final = 8000  # received and not yet taken; beyond it the socket is not read
 
 
@@ -84,6 +87,7 @@ class Bus:
         self.session = ""
         device = CLOUD_NODE if self.node == CLOUD_NODE else NODE_DEVICE
         self.status_topic = Topic(self.node, device, "status", service)
+        self._status_topic = str(self.status_topic)
         self._settings, self._announce = settings, announce
         self._client_id = client_id or f"emberwatch-{self.node}-{service}"
         self._connection = Connection(settings, self._client_id, subscribe, self, self.counters, service)
@@ -93,6 +97,13 @@ class Bus:
         self._closing = self._paused = False
         self._fatal: EmberwatchError | None = None
         self._replies: dict[str, asyncio.Future[Reply]] = {}
+        self._started = datetime.now(UTC)
+        self._sessions: deque[str] = deque(maxlen=1000)  # ours, of all connections so far
+        self._watching = announce and client_id is None  # whether nobody else may have our status topic
+        self._listens = any(paho.topic_matches_sub(f, self._status_topic) for f in subscribe)
+        if self._watching and not self._listens:
+            self._connection.without_echo(self._status_topic)
+        self._looking: asyncio.TimerHandle | None = None
         self._heartbeat: asyncio.Task[None] | None = None
         self._installation: str | None = None
 
@@ -112,7 +123,7 @@ class Bus:
         clean = kind is None or issubclass(kind, asyncio.CancelledError)
         if clean and self.connected and self._announce:
             offline = Status(state="offline", session=self.session, installation=self._installation)
-            self._connection.send(str(self.status_topic), write(offline), retain=True)
+            self._connection.send(self._status_topic, write(offline), retain=True)
         await self._connection.stop(clean=clean)
 
     @property
@@ -224,7 +235,7 @@ class Bus:
         if len(payload) > MAX_PAYLOAD:  # a fleet behind one node: the life sign matters more
             self.counters.add("status_shortened")
             payload = write(status.model_copy(update={"positions": {}}))
-        self._send(str(self.status_topic), payload, retain=True)
+        self._send(self._status_topic, payload, retain=True)
 
     async def _beat(self) -> None:
         while True:
@@ -238,9 +249,20 @@ class Bus:
         if not self._announce:
             return None
         will = Status(state="offline", session=self.session, installation=self._installation)
-        return str(self.status_topic), write(will)
+        return self._status_topic, write(will)
 
     def on_online(self) -> None:
+        """The first time we say at once that we live; later we look first who said so last."""
+        self._sessions.append(self.session)
+        if self._watching and self._connection.number > 1:
+            self._looking = asyncio.get_running_loop().call_later(LOOK_S, self._looked)
+        else:
+            self._looked()
+
+    def _looked(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         self.beat()
 
     def on_taken_over(self) -> None:
@@ -259,12 +281,37 @@ class Bus:
         message = Message(topic, payload, m.retain, m.dup, self._connection, m.mid, self._connection.number)
         if self._replies and "/reply/" in topic and self._answer(message):
             return True
+        if self._watching and topic == self._status_topic:
+            self._look(payload)
+            if not self._listens:
+                message.ack()
+                return True
         if self._closing:  # not acknowledged: it stays with the broker
             return True
         self._queue.append(message)
         self._arrived.set()
         self._paused = len(self._queue) >= QUEUE_MAX and self._room.is_set()
         return not self._paused
+
+    def _look(self, payload: bytes) -> None:
+        """At our own retained status, after a connection was lost.
+
+        A session that is not ours, of later than our start: a second process runs under our name and has taken our
+        session over. Mosquitto below 2.0.12 does not tell us so, it only closes the connection.
+        """
+        if self._looking is None:
+            return
+        try:
+            status = read_as(self.status_topic, payload, Status)
+        except PayloadError:
+            return
+        foreign = status.session not in self._sessions and status.ts is not None and status.ts > self._started
+        if status.state == "online" and foreign:
+            self._looking.cancel()
+            self._looking = None
+            asyncio.get_running_loop().call_soon(self._connection.give_up)
+        else:
+            self._looked()
 
     def _answer(self, message: Message) -> bool:
         try:

@@ -18,19 +18,19 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol, cast
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from services.bus.counters import Counters
+from services.bus.paho_client import INFLIGHT_MAX as INFLIGHT_MAX
+from services.bus.paho_client import new_client
 from services.bus.settings import BusSettings
 
 log = logging.getLogger(__name__)
 
 KEEPALIVE_S: Final = 15
-INFLIGHT_MAX: Final = 2000  # of our own publications; the brokers' max_inflight_messages
 ANSWER_S: Final = 10.0  # a broker that accepts the connection and says nothing
 COMPLAIN_S: Final = 60.0
 _TAKEN_OVER: Final = 0x8E
@@ -85,6 +85,8 @@ class Connection:
         self._online, self._lost = asyncio.Event(), asyncio.Event()
         self._answered, self._settled = asyncio.Event(), asyncio.Event()
         self._socket: socket.socket | None = None
+        self._calling_back = False
+        self._own = ""  # filter without echo
         self._reading = self._writing = self._opening = self._leaving = self._fatal = self._was_online = False
         self._brief = 0  # connections in a row that were cut without a word soon after they came online
         self._cut = False
@@ -94,24 +96,11 @@ class Connection:
     # --- life -------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        s = self._settings
         self._loop = asyncio.get_running_loop()
-        self._paho = client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            self._client_id,
-            protocol=paho.MQTTv5,
-            manual_ack=True,
-            reconnect_on_failure=False,
-        )
-        client.max_inflight_messages_set(INFLIGHT_MAX)
-        client.connect_timeout = 5.0
+        self._paho = client = new_client(self._settings, self._client_id)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_message, client.on_publish = self._on_message, self._on_publish
         client.on_socket_close = self._on_socket_close
-        if s.broker_username is not None:
-            client.username_pw_set(s.broker_username, s.broker_password)
-        if s.broker_ca is not None:
-            client.tls_set(str(s.broker_ca))
         self._task = asyncio.create_task(self._stay_connected(), name=f"{self._name}.connection")
 
     async def stop(self, *, clean: bool, timeout_s: float = 5.0) -> None:
@@ -173,6 +162,15 @@ class Connection:
             self._reading = True
             self._loop.add_reader(self._socket, self._read)
             self._loop.call_soon(self._read)  # TLS may hold decrypted bytes that wake nobody
+
+    def without_echo(self, topic: str) -> None:
+        """Subscribe to a topic, too, but not to what we publish there ourselves. Call it before `start`."""
+        self._own = topic
+
+    def give_up(self) -> None:
+        """Somebody else has our client id: stop fighting for it."""
+        self._taken_over()
+        self._drop()
 
     # --- connecting -------------------------------------------------------------------------------------------------
 
@@ -288,6 +286,9 @@ class Connection:
             self._broken("reading")
 
     def _flush(self) -> None:
+        """Write now. Not within a callback: paho would wait for itself when the write fails; _read() does it then."""
+        if self._calling_back:
+            return
         if self._socket is not None and self._paho.want_write() and not self._writing:
             self._paho.loop_write()
             if self._socket is not None and self._paho.want_write():
@@ -325,8 +326,11 @@ class Connection:
         self._complained = float("-inf")
         self._counters.add("connections")
         self._counters.set("session_present", int(flags.session_present))
-        if self._filters:
-            self._paho.subscribe([(f, SubscribeOptions(qos=1, retainAsPublished=True)) for f in self._filters])
+        filters = [(f, SubscribeOptions(qos=1, retainAsPublished=True)) for f in self._filters]
+        if self._own:
+            filters.append((self._own, SubscribeOptions(qos=1, retainAsPublished=True, noLocal=True)))
+        if filters:
+            self._paho.subscribe(filters)
         # paho sends again what was not acknowledged when this callback has returned; ours comes behind it
         self._loop.call_soon(self._go_online, self.number)
 
@@ -378,7 +382,12 @@ class Connection:
     def _on_message(self, _c: paho.Client, _u: Any, message: paho.MQTTMessage) -> None:
         self._received += 1
         topic = message._topic.decode(errors="replace")
-        if not self._listener.on_message(topic, bytes(message.payload), message) and self._reading:
+        self._calling_back = True
+        try:
+            room = self._listener.on_message(topic, bytes(message.payload), message)
+        finally:
+            self._calling_back = False
+        if not room and self._reading:
             self._reading = False
             assert self._socket is not None
             self._loop.remove_reader(self._socket)
