@@ -10,6 +10,7 @@ from services.bus.messages import Status
 from services.bus.topics import CLOUD_NODE, NODE_DEVICE, Topic
 
 HEARTBEAT_S: Final = 10.0
+VIEWERS: Final = frozenset({"dashboard"})  # come and go as people look; nobody is unwatched without them
 _SERVICE: Final = ("silent_service", "silent_node")
 
 
@@ -66,7 +67,7 @@ class Liveness:
 
     def status(self, topic: Topic, status: Status, now: float) -> None:
         """A heartbeat or a Last Will came."""
-        if (topic.node, topic.name) == (self.node, self.own):
+        if (topic.node, topic.name) == (self.node, self.own) or topic.name in VIEWERS:
             return
         silence = self._service(topic.node, topic.name)
         if status.state == "offline":

@@ -77,3 +77,10 @@ def test_ulids_sort_by_time_and_depend_on_every_part() -> None:
     assert ids == sorted(ids)
     assert all(len(i) == 26 for i in ids)
     assert len({ulid(START, "a", "bc"), ulid(START, "ab", "c"), ulid(START, "a", "b", "c")}) == 3
+
+
+def test_a_viewer_that_leaves_is_no_silence() -> None:
+    engine = cloud()
+    beat(engine, 0.0, CLOUD_NODE, "dashboard")
+    beat(engine, 1.0, CLOUD_NODE, "dashboard", state="offline")
+    assert run(engine, 2, 200) == []
