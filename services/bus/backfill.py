@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from services.bus.messages import MAX_PAYLOAD, Backfill
+from pydantic import ValidationError
+
+from services.bus.messages import MAX_PAYLOAD, Backfill, Sample
 
 BLOCK_BYTES: Final = MAX_PAYLOAD * 3 // 4
 Block = list[tuple[int, dict[str, Any]]]  # (seq, message), ascending
@@ -28,11 +30,16 @@ def blocks(kind: str, found: list[tuple[int, bytes, dict[str, Any]]]) -> Iterato
 
 
 def _columns_of(sample: dict[str, Any]) -> tuple[Any, ...]:
-    """What samples of one block have in common. High-rate samples are blocks themselves and travel whole."""
-    return sample["layout"], sample.get("time_source", "ntp"), _as_columns(sample)
+    """What samples of one block have in common."""
+    return sample.get("layout"), sample.get("time_source", "ntp"), _as_columns(sample)
 
 
 def _as_columns(sample: dict[str, Any]) -> bool:
+    """High-rate samples are blocks themselves and travel whole; so do wrong ones, which would spoil the others."""
+    try:
+        Sample.model_validate(sample)
+    except ValidationError:
+        return False
     return "period_s" not in sample and bool(sample["channels"])
 
 
