@@ -56,36 +56,36 @@ class Sample(StreamMessage):
         "`cell_voltages[7]` for one element of a vector (counted from 0).",
     )
     period_s: Number | None = Field(None, gt=0, description="Block of a high-rate profile: time between elements [s].")
-    sent: Number | None = Field(None, description="Node's monotonic clock when it was published [s]; for latency.")
+    sent: Number | None = Field(None, description="Node's monotonic clock when it was published, for latency [s].")
 
 
 class Estimated(Model):
     """One estimated quantity."""
 
-    value: Number
+    value: Number = Field(description="Best estimate, in the quantity's unit.")
     error: Number | None = Field(None, ge=0, description="Standard error, same unit.")
 
 
 class SampleId(Model):
     """Identity of one message within a known stream."""
 
-    boot: Boot
-    seq: Seq
+    boot: Boot = Field(description="Process start of the publisher.")
+    seq: Seq = Field(description="Position in the stream since then.")
 
 
 class Estimate(StreamMessage):
     """estimate/{profile}: what streaming physics says of the device (state of charge, leak current, ..)."""
 
     of: SampleId = Field(description="The sample up to which it holds.")
-    values: dict[Channel, Estimated]
+    values: dict[Channel, Estimated] = Field(description="Quantity -> estimate.")
 
 
 class Window(Model):
     """The samples that a score judged."""
 
-    boot: Boot
-    first: Seq
-    last: Seq
+    boot: Boot = Field(description="Process start of the sensor.")
+    first: Seq = Field(description="First sample (seq).")
+    last: Seq = Field(description="Last sample (seq).")
     holes: Count = Field(0, description="Steps that were missing, and were held and masked.")
 
 
@@ -94,7 +94,7 @@ class Score(StreamMessage):
 
     bundle: str = Field(description="name@version+first digits of the model's sha256.")
     profile: str = Field("battery", description="Telemetry stream that was judged.")
-    window: Window
+    window: Window = Field(description="The samples that were judged.")
     score: Number = Field(description="Higher is stranger.")
     threshold: Number = Field(description="The bundle's own; whether to alarm is a rule's decision.")
     shares: dict[Channel, Number] = Field(default_factory=dict, description="Each channel's part of the score; sum 1.")
@@ -106,12 +106,12 @@ class Evidence(Model):
     """What raised an alarm."""
 
     channel: str = Field(description="Channel, score or service that the rule watches.")
-    value: Number | None
-    limit: Number | None
-    unit: str = ""
-    sample: SampleId | None = None
-    window: Window | None = None
-    quality: str = "good"
+    value: Number | None = Field(description="What was read; null = nothing.")
+    limit: Number | None = Field(description="What it was compared with.")
+    unit: str = Field("", description="Unit of both.")
+    sample: SampleId | None = Field(None, description="The sample that raised it.")
+    window: Window | None = Field(None, description="The samples that the score judged.")
+    quality: str = Field("good", description="`good`, or the quality of that reading.")
 
 
 AlarmState = Literal[
@@ -130,18 +130,18 @@ AlarmState = Literal[
 class Alarm(Model):
     """State of one alarm: one (device, rule, channel). ANSI/ISA-18.2-2016 states."""
 
-    state: AlarmState
+    state: AlarmState = Field(description="As in ISA-18.2; rtn = returned to normal.")
     occurrence: str | None = Field(None, description="ULID of this raise; an acknowledge names it.")
     active: bool = Field(description="The condition is true now.")
-    acknowledged: bool = True
-    latched: bool = False
-    shelved_until: Time | None = None
-    severity: Severity
+    acknowledged: bool = Field(True, description="A person has seen this occurrence.")
+    latched: bool = Field(False, description="Stays until a person resets it.")
+    shelved_until: Time | None = Field(None, description="End of the shelf.")
+    severity: Severity = Field(description="Decides light, display and notification.")
     raised_at: Time | None = Field(None, description="Time of the sample that raised it.")
-    cleared_at: Time | None = None
+    cleared_at: Time | None = Field(None, description="Time at which the condition ended.")
     count: Count = Field(0, description="Raises so far.")
-    text: str = ""
-    evidence: Evidence | None = None
+    text: str = Field("", description="One line for people.")
+    evidence: Evidence | None = Field(None, description="What raised it.")
 
 
 class AlarmStatus(Alarm):
@@ -149,7 +149,7 @@ class AlarmStatus(Alarm):
 
     boot: Boot = Field(description="Process start of the alert service.")
     revision: Count = Field(description="Rises with every change, over restarts too; drop lower ones.")
-    alarms: dict[str, Alarm] = Field(default_factory=dict)
+    alarms: dict[str, Alarm] = Field(default_factory=dict, description="By channel, when the rule watches several.")
 
 
 EventType = Literal[
@@ -171,65 +171,69 @@ EventType = Literal[
 class Event(StreamMessage):
     """event/{rule}: one change in an alarm's life. `ts` is when it happened."""
 
-    type: EventType
-    occurrence: str | None
-    revision: Count
+    type: EventType = Field(description="What happened.")
+    occurrence: str | None = Field(description="The raise that it belongs to (ULID).")
+    revision: Count = Field(description="Of the alarm, after this.")
     by: str | None = Field(None, description="Person and place that commanded it; null = the system.")
-    reason: str | None = None
+    reason: str | None = Field(None, description="As given by that person.")
     trace: str | None = Field(None, description="W3C traceparent.")
-    alarm: Alarm
+    alarm: Alarm = Field(description="The alarm after this.")
 
 
 class LayoutChannel(Model):
-    name: Channel
-    unit: str
+    """One channel of a device."""
+
+    name: Channel = Field(description="Channel of the profile.")
+    unit: str = Field(description="Unit of its readings; 1 = a ratio.")
     length: int | None = Field(None, ge=1, le=4096, description="Elements of a vector channel; absent = scalar.")
 
 
 class Layout(Model):
     """layout/{profile} (retained): which channels this device has."""
 
-    profile: str
-    version: int = Field(ge=1)
-    hash: str = Field(min_length=8, max_length=8)
+    profile: str = Field(description="Profile (profiles/*.yaml).")
+    version: int = Field(ge=1, description="Version of the profile.")
+    hash: str = Field(min_length=8, max_length=8, description="Samples name it.")
     period_s: Number = Field(gt=0, description="Expected time between samples [s].")
-    channels: list[LayoutChannel] = Field(min_length=1)
+    channels: list[LayoutChannel] = Field(min_length=1, description="In the order of storage.")
 
 
 class Replay(Model):
     """How far a recorded source is."""
 
-    file: str
-    rows: Count
-    published: Count
-    finished: bool
+    file: str = Field(description="Name of the recording.")
+    rows: Count = Field(description="Rows that it has.")
+    published: Count = Field(description="Rows published so far.")
+    finished: bool = Field(description="All rows are published.")
 
 
 class Status(Model):
     """status/{service} (retained, Last Will): life sign of a service, each 10 s."""
 
-    state: Literal["online", "offline"]
+    state: Literal["online", "offline"] = Field(description="`offline` comes from the service or as its Last Will.")
     session: str = Field(description="Drawn at each connection; a will with another session is stale.")
     installation: str | None = Field(None, description="Drawn once a data folder.")
-    boot: Boot | None = None
-    version: str | None = None
-    ts: Time | None = None
-    time_source: TimeSource | None = None
-    heartbeat_s: Number | None = Field(None, gt=0, description="How often to expect it.")
-    counters: dict[str, Number] = Field(default_factory=dict)
+    boot: Boot | None = Field(None, description="Process start of its streams.")
+    version: str | None = Field(None, description="Of the program.")
+    ts: Time | None = Field(None, description="When it was said.")
+    time_source: TimeSource | None = Field(None, description="What set that clock.")
+    heartbeat_s: Number | None = Field(None, gt=0, description="How often to expect it [s].")
+    counters: dict[str, Number] = Field(default_factory=dict, description="What was refused, lost, repaired, ..")
     positions: dict[str, SampleId] = Field(
         default_factory=dict, description="Last message worked off or published, by `{node}/{device}/{stream}`."
     )
-    replay: Replay | None = None
+    replay: Replay | None = Field(None, description="Sensor that replays a recording: its progress.")
     display: list[str] | None = Field(None, description="What the node's 20x4 display shows (alert service).")
 
 
 class JournalRange(Model):
-    boot: Boot
-    first: Seq
-    last: Seq
-    from_: Time | None = Field(None, alias="from")
-    to: Time | None = None
+    """Messages that the outbox holds."""
+
+    boot: Boot = Field(description="Process start.")
+    first: Seq = Field(description="First message held (seq).")
+    last: Seq = Field(description="Last message held (seq).")
+    from_: Time | None = Field(None, alias="from", description="Time of the oldest message of that start.")
+    to: Time | None = Field(None, description="Time of the newest.")
     closed: bool = Field(False, description="The process has ended; nothing follows.")
     timed: bool = Field(True, description="False: the clock was not set; do not ask for it yet.")
     tail_unknown: bool = Field(False, description="Not ended cleanly: up to one group may be missing at the end.")
@@ -238,11 +242,13 @@ class JournalRange(Model):
 
 
 class LostRange(Model):
-    boot: Boot
-    first: Seq
-    last: Seq
-    from_: Time | None = Field(None, alias="from")
-    to: Time | None = None
+    """Messages that are gone."""
+
+    boot: Boot = Field(description="Process start.")
+    first: Seq = Field(description="First message lost (seq).")
+    last: Seq = Field(description="Last message lost (seq).")
+    from_: Time | None = Field(None, alias="from", description="Time of the first.")
+    to: Time | None = Field(None, description="Time of the last.")
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -250,39 +256,41 @@ class LostRange(Model):
 class Journal(Model):
     """journal/{stream} (retained): what the publisher's outbox can still give, and what it had to drop unconfirmed."""
 
-    page: Count = 1
-    pages: Count = 1
-    ranges: list[JournalRange] = Field(default_factory=list)
-    lost: list[LostRange] = Field(default_factory=list)
+    page: Count = Field(1, description="From 1; the newest starts are on the last page.")
+    pages: Count = Field(1, description="How many there are.")
+    ranges: list[JournalRange] = Field(default_factory=list, description="What can be asked for.")
+    lost: list[LostRange] = Field(default_factory=list, description="Dropped before anybody had confirmed it.")
 
 
 class Backfill(Model):
     """backfill/{stream}: past messages. Telemetry as columns, other streams as whole messages."""
 
-    boot: Boot
+    boot: Boot = Field(description="Process start that published them.")
     seq: list[Seq] = Field(description="Which messages, ascending.")
-    layout: str | None = None
-    time_source: TimeSource | None = None
-    ts: list[Time] = Field(default_factory=list)
-    mono: list[Number] = Field(default_factory=list)
-    channels: dict[Channel, list[Values]] = Field(default_factory=dict)
+    layout: str | None = Field(None, description="Layout of all samples of the block.")
+    time_source: TimeSource | None = Field(None, description="Of all samples of the block.")
+    ts: list[Time] = Field(default_factory=list, description="Time of each.")
+    mono: list[Number] = Field(default_factory=list, description="Steady time of each [s].")
+    channels: dict[Channel, list[Values]] = Field(default_factory=dict, description="Channel -> its readings.")
     quality: dict[str, dict[Channel, Quality]] = Field(default_factory=dict, description="By position in `seq`.")
-    messages: list[dict[str, Any]] = Field(default_factory=list)
+    messages: list[dict[str, Any]] = Field(default_factory=list, description="Whole messages, in the order of `seq`.")
     missing: list[tuple[Seq, Seq]] = Field(default_factory=list, description="Asked for, and not in the journal.")
 
 
 class Acknowledge(Model):
     """What a person who acknowledges, shelves or resets an alarm saw. `*` as rule acknowledges all active ones."""
 
-    correlation_id: str = Field(min_length=1, max_length=80)
-    action: Literal["acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service"]
-    rule: str
-    channel: str | None = None
-    occurrence: str | None = None
-    revision: Count | None = None
-    severity: Severity | None = None
-    by: str = Field(min_length=1, max_length=120)
-    reason: str | None = Field(None, max_length=400)
+    correlation_id: str = Field(min_length=1, max_length=80, description="Repeated in the reply; twice is once.")
+    action: Literal["acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service"] = Field(
+        description="What to do."
+    )
+    rule: str = Field(description="Which rule's alarm.")
+    channel: str | None = Field(None, description="Which of its channels.")
+    occurrence: str | None = Field(None, description="The raise that was seen.")
+    revision: Count | None = Field(None, description="The revision that was seen.")
+    severity: Severity | None = Field(None, description="The severity that was seen.")
+    by: str = Field(min_length=1, max_length=120, description="Person and place.")
+    reason: str | None = Field(None, max_length=400, description="For the record; a shelf needs one.")
     until: Time | None = Field(None, description="Absolute end of a shelf.")
     expires_at: Time | None = Field(None, description="Do not carry it out after this.")
 
@@ -290,27 +298,27 @@ class Acknowledge(Model):
 class Fetch(Model):
     """Asks a publisher for past messages (`backfill`), or tells it what is safely stored (`confirm`)."""
 
-    correlation_id: str = Field(min_length=1, max_length=80)
-    action: Literal["backfill", "confirm"]
-    stream: str
+    correlation_id: str = Field(min_length=1, max_length=80, description="For logs; the answer is the block itself.")
+    action: Literal["backfill", "confirm"] = Field(description="Ask for, or confirm.")
+    stream: str = Field(description="`telemetry.battery`.")
     device: str | None = Field(None, description="Default: the device in the topic.")
-    boot: Boot
-    ranges: list[tuple[Seq, Seq]]
+    boot: Boot = Field(description="Process start that published them.")
+    ranges: list[tuple[Seq, Seq]] = Field(description="First and last seq of each range.")
 
 
 class Command(Model):
     """command/{service}: the node is asked."""
 
-    correlation_id: str = Field(min_length=1, max_length=80)
-    action: str
+    correlation_id: str = Field(min_length=1, max_length=80, description="Repeated in the reply.")
+    action: str = Field(description="One of those below.")
 
 
 class Request(Model):
     """request/{service}: the node asks the cloud."""
 
-    correlation_id: str = Field(min_length=1, max_length=80)
-    action: str
-    device: str | None = None
+    correlation_id: str = Field(min_length=1, max_length=80, description="Repeated in the reply.")
+    action: str = Field(description="What the cloud shall do; its further fields follow.")
+    device: str | None = Field(None, description="Device that it is about.")
 
     model_config = ConfigDict(extra="allow")
 
@@ -318,10 +326,10 @@ class Request(Model):
 class Reply(Model):
     """reply/{service}: answer to a command or a request."""
 
-    correlation_id: str
-    status: Literal["done", "refused", "failed"]
-    reason: str | None = None
-    revision: Count | None = None
+    correlation_id: str = Field(description="Of the command or request.")
+    status: Literal["done", "refused", "failed"] = Field(description="Refused: not done, for the reason given.")
+    reason: str | None = Field(None, description="Why not.")
+    revision: Count | None = Field(None, description="Of the alarm, after this.")
 
 
 COMMANDS: Final[dict[str, type[Model]]] = {

@@ -176,7 +176,7 @@ async def test_a_block_with_one_bad_message_gives_the_others_and_does_not_ask_fo
         await publisher.publish(STREAM, bad | {"channels": {"voltage": "3.7"}})
         good += await publish(publisher, 3)
         assert identities(await take(reader, 4)) == good == [(boot, n) for n in (0, 3, 4, 5)]
-        assert reader._bus.counters["skipped"] == 2
+        assert reader.feed.skipped == 2
 
 
 async def test_other_kinds_come_as_they_are_and_commands_for_the_own_streams_are_carried_out(
