@@ -95,6 +95,7 @@ class Proxy:
         connection = self._loop.create_task(self._forward(reader, writer))
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
+        connection.add_done_callback(lambda _: writer.transport.abort())  # also if cancelled before it has begun
         self._accepted.release()
 
     async def _forward(self, near: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:

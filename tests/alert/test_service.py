@@ -19,6 +19,7 @@ from services.alert.settings import AlertSettings
 from services.bus.client import Bus
 from services.bus.journal import Journal
 from services.bus.messages import MODELS, AlarmStatus, Event, Evidence, Status, read_as, write
+from services.bus.packing import unpack
 from services.bus.publisher import Publisher
 from services.bus.reader import Reader
 from services.bus.settings import ROOT, BusSettings
@@ -84,7 +85,7 @@ def journalled(path: Path) -> list[Event]:
     """What the service's journal holds of the alarm's events, by revision."""
     journal = Journal(path, max_bytes=2**30, max_age_s=1e9)
     found = [
-        read_as(Topic.parse(EVENT), payload, Event)
+        read_as(Topic.parse(EVENT), unpack(payload), Event)
         for (stream, boot), index in journal.index.items()
         for _, payload in journal.read(stream, boot, index.held, 1000)
         if stream == EVENT
