@@ -38,6 +38,7 @@ class _Boot:
     next: int
     end: int = -1  # highest number that is known to exist
     sealed: bool = False  # the process has ended: nothing follows `end`
+    presumed: bool = False  # .. so we took it, because another one spoke and nobody told; it may speak again
     announced: bool = False  # the publisher has said which came before it
     begun: bool = False  # something of it was delivered
     held: dict[int, StreamMessage] = field(default_factory=dict)
@@ -90,6 +91,8 @@ class Feed:
             boots.append(at)
         assert boots is not None
         seq = message.seq
+        if at.presumed and seq >= at.next and not backfilled:
+            self._revive(topic, at)
         if seq in at.skipped:
             at.skipped.remove(seq)
             self.late += 1
@@ -161,7 +164,7 @@ class Feed:
             at.waiting_since = now if at.waiting_since is None else at.waiting_since
             if now - at.waiting_since >= self._patience_s:
                 if gap is None:
-                    at.sealed = boots[1].announced = True
+                    at.sealed = at.presumed = boots[1].announced = True
                 else:
                     self._skip(at, gap[1] + 1)
                 deliveries += self._drain(topic)
@@ -189,6 +192,18 @@ class Feed:
             begun = [at for at in boots if at.begun]
             boots.clear()
             boots.extend(begun + sorted(waiting, key=lambda at: order.index(at.boot)))
+
+    def _revive(self, topic: Topic, at: _Boot) -> None:
+        """A process start that we took for ended speaks: it was the other one that had strayed in (a wrong sender)."""
+        boots = self._streams[topic]
+        at.presumed = at.sealed = False
+        at.skipped.remove(at.next, _FOR_EVER)
+        if at in boots:
+            return
+        self._past[topic].remove(at)
+        if boots[0].gap is None:
+            boots[0].sealed = boots[0].presumed = at.announced = True
+        boots.append(at)
 
     def _skip(self, at: _Boot, to: int) -> None:
         at.skipped.add(at.next, to - 1)
@@ -234,7 +249,7 @@ class Feed:
         return {str(topic): self._cursor(topic, boots[0]) for topic, boots in self._streams.items()}
 
     def _cursor(self, topic: Topic, at: _Boot) -> list[Any]:
-        past = [[b.boot, list(b.skipped)] for b in self._past.get(topic, ())]
+        past = [[b.boot, list(b.skipped), b.next if b.presumed else None] for b in self._past.get(topic, ())]
         if not past and not at.skipped:
             return [at.boot, at.next]
         return [at.boot, at.next, {"skipped": list(at.skipped), "past": past}]
@@ -246,7 +261,11 @@ class Feed:
             extra = more[0] if more else {"skipped": [], "past": []}
             at = _Boot(boot, following, begun=True, skipped=_ranges(extra["skipped"]))
             self._streams[topic] = deque([at])
-            past = [_Boot(b, _FOR_EVER, sealed=True, skipped=_ranges(r)) for b, r in extra["past"] if b != boot]
+            past = [
+                _Boot(b, _FOR_EVER if n is None else n, sealed=True, presumed=n is not None, skipped=_ranges(r))
+                for b, r, n in extra["past"]
+                if b != boot
+            ]
             self._past[topic] = deque(past, maxlen=PAST_BOOTS)
 
 

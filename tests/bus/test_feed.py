@@ -216,9 +216,8 @@ def test_a_new_start_waits_no_longer_than_patience_for_a_publisher_that_says_not
     receive(feed, B, 0)
     assert feed.due(10.0) == ([], [])
     assert seen(feed.due(10.0 + PATIENCE_S)[0]) == [(B, 0)]
-    (late,) = feed.receive(STREAM, message(A, 1), 14.0)
-    assert late.late
-    assert feed.receive(STREAM, message(A, 1), 14.0) == []
+    assert receive(feed, A, 1, now=14.0) == [(A, 1)]  # nobody had said that it was over
+    assert receive(feed, A, 1, now=14.0) == []
 
 
 def test_a_start_of_which_nothing_is_left_holds_nobody_up() -> None:
@@ -337,3 +336,26 @@ def test_positions_of_boot_and_seq_alone_are_enough() -> None:
     assert receive(feed, A, 4, 5) == [(A, 5)]
     assert feed.position(STREAM) == (A, 5)
     assert feed.position(OTHER) is None
+
+
+def test_one_stray_message_of_a_foreign_start_does_not_silence_the_running_one() -> None:
+    feed = Feed(PATIENCE_S)
+    assert receive(feed, A, *range(10), now=0.0) == [(A, s) for s in range(10)]
+    assert receive(feed, B, 0, now=1.0) == []
+    feed.due(1.0)
+    assert seen(feed.due(1.0 + PATIENCE_S)[0]) == [(B, 0)]
+    assert receive(feed, A, 10, 11, now=10.0) == [(A, 10), (A, 11)]
+    assert (feed.late, feed.skipped) == (0, 0)
+    assert receive(feed, B, 1, now=11.0) == [(B, 1)]  # two senders under one name: both are heard
+    assert receive(feed, A, 12, now=12.0) == [(A, 12)]
+
+
+def test_a_running_start_is_heard_after_a_stray_message_and_a_restart_of_ours() -> None:
+    feed = Feed(PATIENCE_S)
+    receive(feed, A, *range(10), now=0.0)
+    receive(feed, B, 0, now=1.0)
+    feed.due(1.0)
+    feed.due(1.0 + PATIENCE_S)
+    after = Feed(PATIENCE_S)
+    after.restore(feed.cursors())
+    assert receive(after, A, 10, now=10.0) == [(A, 10)]
