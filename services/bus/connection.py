@@ -34,10 +34,6 @@ KEEPALIVE_S: Final = 15
 ANSWER_S: Final = 10.0  # a broker that accepts the connection and says nothing
 COMPLAIN_S: Final = 60.0
 _TAKEN_OVER: Final = 0x8E
-# Mosquitto 2.0.11 (Debian 12) closes a connection whose session is taken over without a word; so do two processes that
-# take it from each other look: online, and at once cut off again, while the broker is there all the time.
-BRIEF_S: Final = 3.0
-BRIEF_MAX: Final = 5
 
 
 class Listener(Protocol):
@@ -88,8 +84,6 @@ class Connection:
         self._calling_back = False
         self._own = ""  # filter without echo
         self._reading = self._writing = self._opening = self._leaving = self._fatal = self._was_online = False
-        self._brief = 0  # connections in a row that were cut without a word soon after they came online
-        self._cut = False
         self._complained = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
@@ -179,7 +173,6 @@ class Connection:
         while not self._fatal:
             self._lost.clear()
             self._answered.clear()
-            brief, self._brief, self._cut = self._brief, 0, False
             try:
                 await self._open()
                 self._attach()
@@ -187,12 +180,8 @@ class Connection:
                     async with asyncio.timeout(ANSWER_S):
                         await self._answered.wait()
                 if self.online:
-                    pause, since = 0.1, time.monotonic()
+                    pause = 0.1
                     await self._watch()
-                    if self._cut and time.monotonic() - since < BRIEF_S:
-                        self._brief = brief + 1
-                        if self._brief == BRIEF_MAX:
-                            self._taken_over()
                 else:
                     self._drop()
             except Exception as error:  # whatever it is, a service without its broker must go on trying
@@ -350,7 +339,6 @@ class Connection:
     ) -> None:
         if self._opening or self._leaving or not self._was_online:
             return
-        self._cut = not flags.is_disconnect_packet_from_server
         if reason.value == _TAKEN_OVER:
             self._taken_over()
         log.warning("%s: connection to broker %s lost: %s", self._name, self.address, reason)

@@ -98,8 +98,11 @@ async def test_what_is_published_while_the_broker_is_away_arrives_in_order_when_
         await online(producer)
         for n in range(200, 300):
             await producer.publish(TOPIC, b"%d" % n)
-        found = numbers(await take(consumer, 200))
-        assert found == list(range(100, 300))
+        found: list[int] = []
+        while 299 not in found:
+            found += numbers(await take(consumer, 1))
+        # QoS 1: what the broker did not know to be acknowledged when it stopped comes again
+        assert list(dict.fromkeys(n for n in found if n >= 100)) == list(range(100, 300))
         assert producer.counters["connections"] == 2
 
 
