@@ -99,7 +99,9 @@ class Score(StreamMessage):
     threshold: Number = Field(description="The bundle's own; whether to alarm is a rule's decision.")
     shares: dict[Channel, Number] = Field(default_factory=dict, description="Each channel's part of the score; sum 1.")
     compute_ms: Number = Field(0.0, ge=0, description="Time in the model [ms].")
-    latency_ms: Number | None = Field(None, ge=0, description="From publishing the last sample to this score [ms].")
+    latency_ms: Number | None = Field(
+        None, ge=0, description="From publishing the sample that completed the window, the next step's first [ms]."
+    )
 
 
 class Evidence(Model):
