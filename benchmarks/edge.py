@@ -179,7 +179,8 @@ def main() -> None:
         *rows,
         total,
         "",
-        "PSS counts a page that several processes share once. As on a node, pandas is not there (the dashboard brings it).",
+        "PSS counts a page that several processes share once. As on a node, pandas is not there: "
+        "the dashboard brings it.",
         "",
         "From publishing the sample that completes a window (the first of the next step) to its score:",
         "",
