@@ -1,5 +1,7 @@
-"""Which processes the whole system is made of, and what each is told. Pure."""
+"""Which processes the whole system is made of, and what each is told. Pure, but for the file of passwords."""
 
+import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping
@@ -12,11 +14,12 @@ from services.up.ports import Ports
 from services.up.settings import UpSettings
 
 CLOUD_USERS: Final = ("ingest", "dashboard", "alert")
+_LINE: Final = re.compile(r"([^:\s]+):([A-Za-z0-9_-]{24})")  # as drawn; a torn one is shorter
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A child process: command, environment beyond our own, and the status topic's service name, if it has one."""
+    """A child process: name (of its log, too), command, environment beyond our own, port that it listens on."""
 
     name: str
     command: tuple[str, ...]
@@ -113,9 +116,21 @@ def _module(name: str) -> tuple[str, ...]:
 
 
 def read_or_draw(path: Path, node: str) -> dict[str, str]:
-    """The passwords of this data folder, drawn at its first use and readable by its owner alone."""
-    if not path.exists():
+    """The passwords of this data folder: what is missing (first use, another node, a torn file) is drawn and kept.
+
+    The file is readable by its owner alone, and is replaced whole. Passwords of the folder's other nodes stay in it.
+    """
+    drawn = draw_passwords(node)
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    known = dict(match.groups() for line in lines if (match := _LINE.fullmatch(line)))
+    if not known.keys() >= drawn.keys():
+        known = drawn | known
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text("".join(f"{user}:{password}\n" for user, password in draw_passwords(node).items()))
-    return dict(line.split(":", 1) for line in path.read_text().split())
+        draft = path.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.writelines(f"{user}:{password}\n" for user, password in known.items())
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    return {user: known[user] for user in drawn}

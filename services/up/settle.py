@@ -6,7 +6,7 @@ from typing import Any
 from services.bus.messages import Status
 from services.bus.topics import PUBLISHER
 
-READERS = {"telemetry": ("inference", "alert"), "estimate": ("alert",), "score": ("alert",), "event": ()}
+READ_BY = {"telemetry": ("inference", "alert"), "estimate": ("alert",), "score": ("alert",), "event": ()}
 
 
 def unsettled(statuses: Mapping[str, Status], streams: Iterable[Mapping[str, Any]], node: str) -> list[str]:
@@ -35,7 +35,7 @@ def unsettled(statuses: Mapping[str, Status], streams: Iterable[Mapping[str, Any
             here = stored.get((stream, at.boot))
             if here is None or here["highest"] < at.seq:
                 reasons.append(f"ingest: {here['highest'] if here else 'none'} of {stream} stored, {at.seq} published")
-            for reader in READERS[kind]:
+            for reader in READ_BY[kind]:
                 read = statuses[reader].positions.get(stream)
                 if read is None or (read.boot, read.seq) != (at.boot, at.seq):
                     reasons.append(

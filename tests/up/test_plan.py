@@ -28,6 +28,26 @@ def test_passwords_are_kept_for_their_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("torn", ["", "\0\0\0", "pi", "pi:", "pi:secret\ningest:se", "pi:s\ningest:\n\0\0"])
+def test_what_is_missing_of_the_passwords_is_drawn_and_kept(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "passwords"
+    path.write_text(torn)
+    drawn = read_or_draw(path, "pi")
+    assert set(drawn) == {"pi", *CLOUD_USERS}
+    assert all(drawn.values())
+    assert read_or_draw(path, "pi") == drawn
+    assert (stat.S_IMODE(path.stat().st_mode), list(tmp_path.iterdir())) == (0o600, [path])
+
+
+def test_another_node_on_a_used_data_folder_has_its_own_password_and_changes_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "passwords"
+    first = read_or_draw(path, "pi")
+    other = read_or_draw(path, "attic")
+    assert set(other) == {"attic", *CLOUD_USERS}
+    assert {user: other[user] for user in CLOUD_USERS} == {user: first[user] for user in CLOUD_USERS}
+    assert read_or_draw(path, "pi") == first
+
+
 def test_the_gateway_bridges_to_where_it_is_told() -> None:
     by_name = {p.name: p for p in brokers(SETTINGS, PORTS, "pi", PASSWORDS, 12_345)}
     assert list(by_name) == ["broker-cloud", "broker-local", "broker-gateway"]
