@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from services.bus.errors import ConfigError, SourceError
 from services.bus.messages import Channel, TimeSource
@@ -75,6 +75,15 @@ class ColumnMap(BaseModel):
     time_source: TimeSource
     channels: dict[Channel, Column] = Field(min_length=1)
     check: Check | None = None
+
+    @field_validator("time_source")
+    @classmethod
+    def _trusted(cls, value: TimeSource) -> TimeSource:
+        if value == "none":
+            raise ValueError(
+                "a recording whose times nobody trusts cannot be stored: give it its time, and say of whom"
+            )
+        return value
 
     def select(self, columns: Sequence[str], where: str) -> dict[str, list[str]]:
         """The recording's columns of each channel that it has; a vector's sorted by number.

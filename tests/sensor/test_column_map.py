@@ -55,6 +55,7 @@ def test_a_column_that_is_missing_or_ambiguous_is_named(tmp_path: Path, columns:
     ("old", "new", "key"),
     [
         ("time_source: rtc", "time_source: sundial", "time_source"),
+        ("time_source: rtc", "time_source: none", "time_source"),
         ("{column: U}", "{column: U, scale: big}", "channels.voltage.scale"),
         ("{column: U}", "{column: U, factor: 2}", "channels.voltage.factor"),
         ("{column: U}", "{}", "channels.voltage"),
