@@ -21,18 +21,19 @@ from services.bus import lifecycle
 from services.bus.client import Bus
 from services.bus.errors import ConfigError, EmberwatchError, PayloadError
 from services.bus.messages import Acknowledge, new_boot, read
-from services.bus.settings import BusSettings, read_yaml
+from services.bus.settings import ROOT, BusSettings, read_yaml
 from services.bus.topics import Topic, topic_filter
 from services.console.overview import Overview, alarm_table, status_table
 
 ANSWER_S: Final = 5.0
 QUIET_S: Final = 0.5  # retained topics come at once; after such a pause they have all come
 ACTIONS: Final = {"ack": "acknowledge", "shelve": "shelve", "unshelve": "unshelve", "reset": "reset"}
+DATA: Final = ROOT / "data"  # where `up` keeps everything when it is told nothing else
 console = Console(soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
-    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="data folder of `up` (data)")
+    parser.add_argument("--data", type=Path, default=DATA, metavar="DIR", help=f"data folder of `up` ({DATA})")
     parser.add_argument("--port", type=int, help="port of the local broker; default: the running `up`, else settings")
     if verb == "alarms":
         parser.add_argument("action", nargs="?", choices=list(ACTIONS), help="what to do; nothing = list them")
@@ -54,12 +55,26 @@ def _settings(arguments: argparse.Namespace, scratch: str) -> BusSettings:
     return BusSettings.load(**overrides)
 
 
-async def _gather(bus: Bus) -> Overview:
+def _asked(settings: BusSettings, arguments: argparse.Namespace) -> str:
+    """Whom we asked, and how we came to ask there."""
+    if arguments.port:
+        why = "--port"
+    else:
+        known = (arguments.data / "up.yaml").absolute()
+        why = (
+            f"{known}; is `up` still running?"
+            if known.exists()
+            else f"settings; no `up` has used --data {known.parent}"
+        )
+    return f"{settings.broker_host}:{settings.broker_port} ({why})"
+
+
+async def _gather(bus: Bus, asked: str) -> Overview:
     overview = Overview()
     try:
         await asyncio.wait_for(bus.wait_connected(), ANSWER_S)
     except TimeoutError:
-        raise EmberwatchError("the node's broker does not answer; is it running?") from None
+        raise EmberwatchError(f"no broker answers at {asked}") from None
     batches = bus.batches(tick_s=QUIET_S)
     async for batch in batches:
         if not batch:
@@ -84,7 +99,7 @@ async def run(arguments: argparse.Namespace, verb: str) -> int:
         async with Bus(
             settings, service="console", subscribe=filters, client_id=f"console-{os.getpid()}", announce=False
         ) as bus:
-            overview = await _gather(bus)
+            overview = await _gather(bus, _asked(settings, arguments))
             if verb == "alarms" and arguments.action:
                 return await _command(bus, overview, arguments)
             if verb == "status":

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="NAME", default="pack-1", help="the device's name in topics (pack-1)")
     parser.add_argument("--speed", metavar="N|max", help="times faster than recorded (demo: 20, --replay: 1)")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", default=Path("data"), help="where everything is kept (data)"
+        "--data", type=Path, metavar="DIR", default=ROOT / "data", help=f"where everything is kept ({ROOT / 'data'})"
     )
     parser.add_argument("--until-done", action="store_true", help="end when all is settled; print a JSON summary")
     parser.add_argument("--port-base", type=int, metavar="N", help="first of six ports; default: free ones from 18800")
