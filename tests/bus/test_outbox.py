@@ -321,3 +321,17 @@ async def test_the_ring_drops_the_oldest_and_says_so(tmp_path: Path) -> None:
         assert index.held.highest == 39
         assert [(t.first, t.last) for t in index.lost] == [(0, index.held.head(1).highest - 1)]
         assert outbox.counters["journal_lost"] == index.held.head(1).highest
+
+
+async def test_a_disk_that_refuses_large_messages_for_long_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.bus.outbox.MEMORY_BYTES", 100_000)
+    async with opened(tmp_path / "o") as outbox:
+        monkeypatch.setattr(outbox, "_commit", lambda *_: False)
+        for seq in range(10):
+            outbox.append(entry(seq, 30_000))
+        assert not await outbox.commit(durable=True)
+        assert outbox.counters["journal_lost"] == 7
+        monkeypatch.undo()
+        assert await seqs(outbox) == [7, 8, 9]
