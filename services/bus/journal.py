@@ -304,7 +304,7 @@ class Journal:
                 yield (received if at.timed else now), at.order, key, id_ & _SEQ_MASK, size
 
     def _finished(self) -> list[Key]:
-        return [k for k, at in self.index.items() if at.closed and not at.held and not at.lost]
+        return _over(self.index)
 
     def _drop(self, drop: dict[Key, RangeSet], freed: int) -> int:
         changed: dict[Key, BootIndex] = {}
@@ -322,7 +322,7 @@ class Journal:
                 if at.held:
                     at.from_ts = self._times(at, next(iter(at.held))[0], next(iter(at.held))[0])[0]
                 self._save(key, at)
-            finished = [k for k, at in (self.index | changed).items() if at.closed and not at.held and not at.lost]
+            finished = _over(self.index | changed)
             self._db.executemany("delete from boot where stream = ? and boot = ?", finished)
         self.index |= changed
         self._unsynced = True
@@ -368,3 +368,15 @@ class Journal:
             for key in self._dirty & self.index.keys():
                 self._save(key, self.index[key])
         self._db.close()
+
+
+def _over(index: dict[Key, BootIndex]) -> list[Key]:
+    """Process starts of which nothing is left and to which nothing is added: closed, or a later one has begun."""
+    newest: dict[str, int] = {}
+    for (stream, _), at in index.items():
+        newest[stream] = max(newest.get(stream, 0), at.number)
+    return [
+        key
+        for key, at in index.items()
+        if not at.held and not at.lost and (at.closed or 0 < at.number < newest[key[0]])
+    ]

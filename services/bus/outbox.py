@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 HAND_OVER_S: Final = 0.5
 RETRY_S: Final = 5.0  # between attempts while the disk refuses
 GROUP_MESSAGES: Final = 4000  # a group is committed early at this size
-MEMORY_MESSAGES: Final = 50_000  # kept while the disk refuses
+MEMORY_MESSAGES: Final = 50_000  # kept while the disk refuses, and no more than
+MEMORY_BYTES: Final = 64 * 2**20
 MEMORY_JOURNAL_BYTES: Final = 32 * 2**20
 COMPLAIN_S: Final = 60.0
 T = TypeVar("T")
@@ -240,8 +241,8 @@ class Outbox:
             if self._refused:
                 self._pending, self._states = pending + self._pending, states | self._states
                 self._records = records + self._records
-                if len(self._pending) > MEMORY_MESSAGES:
-                    buried, self._pending = self._pending[:-MEMORY_MESSAGES], self._pending[-MEMORY_MESSAGES:]
+                if drop := _beyond_memory(self._pending):
+                    buried, self._pending = self._pending[:drop], self._pending[drop:]
                     self.counters.add("journal_lost", len(buried))
                     await self._in_thread(self._journal.bury, buried)
             return not self._refused
@@ -347,3 +348,13 @@ class Outbox:
         except sqlite3.DatabaseError as error:
             self._replace_damaged(error)
             return work(self._journal)
+
+
+def _beyond_memory(entries: list[Entry]) -> int:
+    """How many of the oldest entries are more than memory may hold."""
+    size = 0
+    for kept, entry in enumerate(reversed(entries)):
+        size += len(entry.payload)
+        if kept == MEMORY_MESSAGES or size > MEMORY_BYTES:
+            return len(entries) - kept
+    return 0
