@@ -1,4 +1,4 @@
-"""The command line behind `./emberwatch`: one verb a part of the system.
+"""The command line behind `./emberwatch`, which answers `help` and unknown verbs itself: one verb a part of the system.
 
 Each verb imports only what it needs, so that a Pi runs `status` without the server's packages.
 """
@@ -10,9 +10,13 @@ from importlib import import_module
 
 from services.bus.settings import ROOT
 
+VERBS = ("up", "status", "alarms", "test", "train")
+
 
 def main(arguments: list[str]) -> int:
-    verb, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
+    parser = argparse.ArgumentParser(prog="emberwatch", description="See ./emberwatch help.")
+    parser.add_argument("verb", choices=VERBS)
+    verb, rest = parser.parse_args(arguments[:1]).verb, arguments[1:]
     if verb == "up":
         settings, up = import_module("services.up.settings"), import_module("services.up.__main__")
         parser = argparse.ArgumentParser(prog="emberwatch up", description=up.__doc__)
@@ -25,20 +29,7 @@ def main(arguments: list[str]) -> int:
         return int(console.main(parser.parse_args(rest), verb))
     if verb == "test":
         return test(rest)
-    if verb == "train":
-        return subprocess.call([sys.executable, "-m", "training", "train", *rest], cwd=ROOT)
-    print(
-        "emberwatch up [--replay FILE] [--map MAP] [--device NAME] [--speed N|max] [--data DIR] [--until-done] "
-        "[--port-base N]\n"
-        "                        run the whole system on this machine, on recorded data\n"
-        "emberwatch status       services and alarms of the running node\n"
-        "emberwatch alarms [ack|shelve|unshelve|reset RULE]\n"
-        "                        list the node's alarms, or answer one\n"
-        "emberwatch test [..]    check style and types, run all tests (arguments go to pytest)\n"
-        "emberwatch train [..]   train the shipped bundle anew",
-        file=sys.stdout if verb in ("help", "-h", "--help") else sys.stderr,
-    )
-    return 0 if verb in ("help", "-h", "--help") else 2
+    return subprocess.call([sys.executable, "-m", "training", "train", *rest], cwd=ROOT)
 
 
 def test(arguments: list[str]) -> int:
