@@ -57,6 +57,11 @@ class Pacer:
         if position is not None:
             known.position = max(known.position, position)
 
+    def begin_again(self) -> None:
+        """The rows are counted from 0 again: no consumer has any of them."""
+        for consumer in self._consumers.values():
+            consumer.position = -1
+
     def may_publish(self, seq: int, now: float) -> bool:
         return all(
             seq - c.position <= self.lead or not c.online or now - c.heard_at > STALE_S

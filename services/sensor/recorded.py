@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -203,15 +204,24 @@ class Recording:
             skip = max(0, first - at)
             yield Chunk(at + skip, self.times[at + skip : end].tolist(), mono[skip:].tolist(), rows[skip:])
 
-    def identity(self, *context: str) -> str:
-        """Names this recording, map and context (device): 16 hex digits; the same again is the same replay."""
+    def identity(self, *context: str, number: int = 0) -> str:
+        """Names this recording, map and context (node, device): 16 hex digits; the same again is the same replay.
+
+        Args:
+            number: replays before it that were played to their end and are not to be taken for this one.
+        """
+        digest = self._content.copy()
+        digest.update("\0".join([*context, *([str(number)] if number else [])]).encode())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def _content(self) -> Any:
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
             while block := file.read(2**20):
                 digest.update(block)
         digest.update(self.map.model_dump_json().encode())
-        digest.update("\0".join(context).encode())
-        return digest.hexdigest()[:16]
+        return digest
 
 
 def _is_number(cell: Any) -> bool:

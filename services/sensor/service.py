@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from services.bus.client import Bus
@@ -22,6 +23,9 @@ from services.sensor.settings import SensorSettings
 log = logging.getLogger(__name__)
 
 READERS = frozenset({"alert", "inference"})
+COMPLAIN_S = 10.0
+SEAM_S = 2.0  # between two replays: a short recording at full speed shall not spin; less than any silence
+REPLAYS = "replays"  # remembered: how often each recording was replayed to its end and begun again
 
 
 async def run(settings: SensorSettings, stop: asyncio.Event) -> None:
@@ -52,34 +56,57 @@ def connection(settings: BusSettings) -> Bus:
 
 
 class RecordedSensor:
-    """Replays one recording once; a restart goes on where the journal ends, under the same boot."""
+    """Replays one recording, once or again and again; a restart goes on where the journal ends, under the same boot."""
 
     def __init__(self, settings: SensorSettings, recording: Recording, bus: Bus, publisher: Publisher) -> None:
         self._settings, self._recording, self._bus, self._publisher = settings, recording, bus, publisher
         self._topic = Topic(settings.node, settings.device, "telemetry", recording.profile.name)
         self._pacer, self._moved = Pacer(), asyncio.Event()
+        self._complained = float("-inf")
+        self._identity, self._number = "", 0
         publisher.on_confirm = self._confirmed
 
     async def replay(self) -> None:
         recording, topic = self._recording, self._topic
         await self._resume()
-        first = self._publisher.next_seq(topic)
         layout = Topic(topic.node, topic.device, "layout", topic.name)
         await self._bus.publish(layout, write(recording.layout), retain=True)
-        self._report(first, finished=False)
-        log.info("replaying %s: rows %d to %d as %s", recording.path, first, recording.rows, topic)
         speed = math.inf if self._settings.speed == "max" else float(self._settings.speed)
-        schedule = Schedule(speed, recording.layout.period_s)
-        for chunk in recording.chunks(first):
-            await self._publish(chunk, schedule)
-        await self._publisher.close_boots()
+        while True:
+            first = self._publisher.next_seq(topic)
+            self._report(first, finished=False)
+            log.info("replaying %s (replay %d): rows %d to %d as %s", *self._name(), first, recording.rows, topic)
+            schedule = Schedule(speed, recording.layout.period_s)
+            for chunk in recording.chunks(first):
+                await self._publish(chunk, schedule)
+            await self._publisher.close_boots()
+            log.info("replayed %s (replay %d): %d rows", *self._name(), recording.rows)
+            if not self._settings.repeat:
+                break
+            await asyncio.sleep(SEAM_S)
+            self._begin_again()
         self._report(recording.rows, finished=True)
-        log.info("replayed %s: %d rows", recording.path, recording.rows)
+
+    def _name(self) -> tuple[Path, int]:
+        return self._recording.path, self._number + 1
 
     async def _resume(self) -> None:
         """A replay's boot is the recording's own: a row has one identity for ever, even if the journal is lost."""
-        identity = self._recording.identity
-        self._publisher.use_boot(await asyncio.to_thread(identity, self._settings.node, self._settings.device))
+        self._identity = await asyncio.to_thread(self._recording.identity, self._topic.node, self._topic.device)
+        self._number = (self._publisher.recall(REPLAYS) or {}).get(self._identity, 0)
+        self._use_boot()
+        while self._settings.repeat and self._publisher.next_seq(self._topic) >= self._recording.rows:
+            self._begin_again()
+
+    def _begin_again(self) -> None:
+        self._number += 1
+        known = self._publisher.recall(REPLAYS) or {}
+        self._publisher.remember(REPLAYS, known | {self._identity: self._number})
+        self._use_boot()
+        self._pacer.begin_again()
+
+    def _use_boot(self) -> None:
+        self._publisher.use_boot(self._recording.identity(self._topic.node, self._topic.device, number=self._number))
 
     async def _publish(self, chunk: Chunk, schedule: Schedule) -> None:
         source, layout = self._recording.map.time_source, self._recording.layout.hash
@@ -134,7 +161,9 @@ class RecordedSensor:
                 await self._take(topic, read(topic, message.payload))
             except PayloadError as error:
                 self._bus.counters.add("rejected")
-                log.warning("rejected: %s", error)
+                if time.monotonic() - self._complained > COMPLAIN_S:
+                    self._complained = time.monotonic()
+                    log.warning("rejected (%d so far): %s", self._bus.counters["rejected"], error)
             message.ack()
 
     async def _take(self, topic: Topic, content: Any) -> None:

@@ -17,6 +17,7 @@ class SensorSettings(BusSettings):
     map: str | None = Field(None, title="Column map", description="Shipped map's name or a YAML file; none = find one.")
     device: str = Field("pack-1", title="Device", description="Name of the thing watched, in topics.")
     speed: float | Literal["max"] = Field(1.0, title="Speed", description="Times faster than recorded, or `max`.")
+    repeat: bool = Field(False, title="Repeat", description="When the recording ends, begin it again as new readings.")
 
     @field_validator("device")
     @classmethod

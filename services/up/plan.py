@@ -99,7 +99,7 @@ def services(
         "alert-cloud": cloud("alert") | {"EMBERWATCH_ROLE": "cloud"},
         "sensor": edge
         | {"EMBERWATCH_REPLAY": str(settings.replay), "EMBERWATCH_DEVICE": settings.device}
-        | {"EMBERWATCH_SPEED": settings.speed}
+        | {"EMBERWATCH_SPEED": settings.speed, "EMBERWATCH_REPEAT": str(not settings.until_done)}
         | ({"EMBERWATCH_MAP": settings.map} if settings.map else {}),
         "dashboard": cloud("dashboard") | {"EMBERWATCH_API_URL": api, "EMBERWATCH_HTTP_PORT": str(ports["dashboard"])},
     }
@@ -112,7 +112,8 @@ def services(
 
 
 def _module(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", f"services.{name.removesuffix('-cloud')}")
+    """-P: a folder `services` where the caller stands is not ours."""
+    return (sys.executable, "-P", "-m", f"services.{name.removesuffix('-cloud')}")
 
 
 def read_or_draw(path: Path, node: str) -> dict[str, str]:

@@ -36,7 +36,7 @@ def recording(tmp_path: Path) -> Path:
 
 @contextmanager
 def sensor(
-    broker: Broker, recording: Path, speed: str, folder: str = "s", *, prefix: Sequence[str] = ()
+    broker: Broker, recording: Path, speed: str, folder: str = "s", *, prefix: Sequence[str] = (), repeat: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
     own = {
         "NODE": "pi",
@@ -45,6 +45,7 @@ def sensor(
         "HEARTBEAT_S": "0.5",
         "REPLAY": str(recording),
         "SPEED": speed,
+        "REPEAT": str(repeat),
     }
     environment = os.environ | {f"EMBERWATCH_{name}": value for name, value in own.items()}
     with (recording.parent / "sensor.log").open("ab") as log:
@@ -157,6 +158,47 @@ def test_a_finished_replay_publishes_nothing_again(broker: Broker, recording: Pa
                 assert process.wait(20) == 0
                 wait(client, STATUS, lambda s: s[-1]["state"] == "offline")
         assert len(content(client, TELEMETRY)) == ROWS
+
+
+def rounds(samples: list[Any]) -> dict[str, list[Any]]:
+    """The samples by boot, in the order in which the boots began."""
+    found: dict[str, list[Any]] = {}
+    for s in samples:
+        found.setdefault(s["boot"], []).append(told(s))
+    return found
+
+
+def test_a_recording_that_repeats_begins_again_at_its_end_as_new_readings(broker: Broker, recording: Path) -> None:
+    with broker.client() as client:
+        client.subscribe("emberwatch/v1/pi/#")
+        with sensor(broker, recording, "max", repeat=True):
+            samples = wait(client, TELEMETRY, lambda s: len(s) >= 2 * ROWS)
+        first, second, *_ = rounds(samples).items()
+        assert first == (Recording(recording).identity("pi", "pack-1"), expected(recording))
+        assert second == (Recording(recording).identity("pi", "pack-1", number=1), expected(recording))
+        assert not any(finished([s]) for s in content(client, STATUS))  # it never ends
+
+
+def test_a_finished_replay_is_begun_again_by_one_that_repeats_and_an_unfinished_one_goes_on(
+    broker: Broker, recording: Path
+) -> None:
+    boots = [Recording(recording).identity("pi", "pack-1", number=n) for n in range(3)]
+    with broker.client() as client:
+        client.subscribe("emberwatch/v1/pi/#")
+        with sensor(broker, recording, "max") as process:
+            wait(client, STATUS, finished)
+            process.terminate()
+            assert process.wait(20) == 0
+        for stage in (300, 600):  # the second time it goes on
+            with sensor(broker, recording, "400", repeat=True) as process:
+                wait(client, TELEMETRY, lambda s, stage=stage: len(rounds(s).get(boots[1], [])) >= stage)  # type: ignore[misc]
+                process.terminate()
+                assert process.wait(20) == 0
+        known = len(content(client, STATUS))
+        with sensor(broker, recording, "max"):  # and one that does not repeat plays the begun one to its end
+            wait(client, STATUS, lambda s: len(s) > known and finished(s[known:]))
+            samples = wait(client, TELEMETRY, lambda s: len(s) >= 2 * ROWS)
+    assert rounds(samples) == {boot: expected(recording) for boot in boots[:2]}
 
 
 def test_a_lost_journal_costs_no_identity(broker: Broker, recording: Path) -> None:

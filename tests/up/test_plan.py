@@ -83,6 +83,9 @@ def test_the_sensor_is_told_what_to_replay() -> None:
     told = {name: sensor[f"EMBERWATCH_{name}"] for name in ("REPLAY", "DEVICE", "SPEED")}
     assert told == {"REPLAY": "/r/car.csv", "DEVICE": "pack-7", "SPEED": "max"}
     assert "EMBERWATCH_MAP" not in sensor
+    assert sensor["EMBERWATCH_REPEAT"] == "False"
+    watched = services(dataclasses.replace(SETTINGS, until_done=False), PORTS, "pi", PASSWORDS, "")["sensor"]
+    assert watched.environment["EMBERWATCH_REPEAT"] == "True"
     mapped = services(dataclasses.replace(SETTINGS, map="m.yaml"), PORTS, "pi", PASSWORDS, "")["sensor"]
     assert mapped.environment["EMBERWATCH_MAP"] == "m.yaml"
 
