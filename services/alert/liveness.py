@@ -6,10 +6,10 @@ from typing import Final
 
 from services.alert.rules import SilenceRule
 from services.alert.silence import Silence
+from services.bus.life import HEARTBEAT_S, heartbeat_s, repeats
 from services.bus.messages import Status
 from services.bus.topics import CLOUD_NODE, NODE_DEVICE, Topic
 
-HEARTBEAT_S: Final = 10.0
 VIEWERS: Final = frozenset({"dashboard"})  # come and go as people look; nobody is unwatched without them
 _SERVICE: Final = ("silent_service", "silent_node")
 
@@ -44,6 +44,7 @@ class Liveness:
     cloud: bool = False
     services: dict[tuple[str, str], Silence] = field(default_factory=dict)  # (node, service)
     beats: dict[tuple[str, str], float] = field(default_factory=dict)  # their heartbeat_s
+    statuses: dict[tuple[str, str], Status] = field(default_factory=dict)  # the last `online` of each
     streams: dict[tuple[str, str], Silence] = field(default_factory=dict)  # (device, profile)
     periods: dict[tuple[str, str], float] = field(default_factory=dict)
     finished: bool = False  # the sensor's recording has ended: silence is by design
@@ -55,26 +56,35 @@ class Liveness:
         self._connected, self._cut_since = False, self.started
         for rule in self.rules:
             for service in rule.expected if not self.cloud else ():
-                self._service(self.node, service)
+                self._service(self.node, service, self.started)
 
-    def _service(self, node: str, service: str) -> Silence:
+    def _service(self, node: str, service: str, now: float) -> Silence:
         key = (node, service)
         if key not in self.services:
             patience = max((r.start_delay_s for r in self.rules if r.kind in _SERVICE), default=30.0)
-            self.services[key] = Silence(3 * HEARTBEAT_S, patience, self.started)
+            self.services[key] = Silence(3 * HEARTBEAT_S, patience, now)
             self.beats[key] = HEARTBEAT_S
         return self.services[key]
 
     def status(self, topic: Topic, status: Status, now: float) -> None:
-        """A heartbeat or a Last Will came."""
+        """A heartbeat or a Last Will came.
+
+        The first `online` of a service may be a dead one's retained copy: it makes the service known and no more, so
+        that a standing alarm neither ends nor begins with our own restart. A repeated one says nothing at all.
+        """
         if (topic.node, topic.name) == (self.node, self.own) or topic.name in VIEWERS:
             return
-        silence = self._service(topic.node, topic.name)
+        key = (topic.node, topic.name)
+        silence = self._service(*key, now)
         if status.state == "offline":
             self.stale_wills += not silence.will(status.session)
             return
-        silence.heard(now, status.session)
-        self.beats[topic.node, topic.name] = status.heartbeat_s or HEARTBEAT_S
+        known, self.statuses[key] = self.statuses.get(key), status
+        if known is None and not silence.offline:
+            silence.introduce(status.session)
+        elif known is None or not repeats(status, known):
+            silence.heard(now, status.session)
+        self.beats[key] = heartbeat_s(status)
         if topic.name == "sensor" and topic.node == self.node:
             self.finished = status.replay is not None and status.replay.finished
 

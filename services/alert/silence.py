@@ -25,10 +25,16 @@ class Silence:
         self.last, self.offline = now, False
         self.session = session or self.session
 
+    def introduce(self, session: str) -> None:
+        """An `online` of unknown age: its will counts from now on, but it is no sign of life."""
+        self.session = session
+
     def will(self, session: str) -> bool:
         """A Last Will came. Returns False, and ignores it, when it names another session than the current one."""
         if self.session is not None and session != self.session:
             return False
+        if self.session is not None and self.last is None:  # it was online when we came, and is not now
+            self.last = self.started
         self.offline = True
         return True
 

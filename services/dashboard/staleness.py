@@ -5,24 +5,16 @@ the page after a death, greyed and with their age: they were true then, and nobo
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, Literal
 
+from services.bus.life import HEARTBEATS, heartbeat_s, repeats
 from services.bus.messages import Status
 
-HEARTBEATS: Final = 3.0  # so many missed = silent
-HEARTBEAT_S: Final = 10.0  # where a status does not say
 SILENCE_MIN_S: Final = 5.0
 PERIODS: Final = 3.0
 
 Life = Literal["online", "unconfirmed", "silent", "offline"]
 Fresh = Literal["live", "finished", "waiting", "stale"]
-
-
-def is_recent(status: Status, clock: datetime) -> bool:
-    """Whether a status that we see for the first time was sent just now, by its own wall clock and ours."""
-    limit = HEARTBEATS * (status.heartbeat_s or HEARTBEAT_S)
-    return status.state == "online" and status.ts is not None and abs((clock - status.ts).total_seconds()) < limit
 
 
 @dataclass(slots=True)
@@ -51,7 +43,7 @@ class ServiceLife:
             self.status = known.model_copy(update={"state": "offline"})
             self.heard = now
             return True
-        if (status.session, status.ts) != (known.session, known.ts):
+        if not repeats(status, known):
             self.heard, self.confirmed = now, True
         self.status = status
         return True
@@ -60,7 +52,7 @@ class ServiceLife:
         """Online, silent, ..; `connected_at`: when our own connection began (what we missed before says nothing)."""
         if self.status.state == "offline":
             return "offline"
-        limit = HEARTBEATS * (self.status.heartbeat_s or HEARTBEAT_S)
+        limit = HEARTBEATS * heartbeat_s(self.status)
         if now - max(self.heard, connected_at or self.heard) > limit:
             return "silent"
         return "online" if self.confirmed else "unconfirmed"

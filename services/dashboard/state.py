@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from services.bus.life import is_recent
 from services.bus.messages import AlarmStatus, Estimate, Layout, Model, Sample, Score, Status
 from services.bus.topics import CLOUD_NODE, NODE_DEVICE, Topic
-from services.dashboard.staleness import ServiceLife, is_recent
+from services.dashboard.staleness import ServiceLife
 
 Key = tuple[str, str]  # node, device
 SCORES_MAX: Final = 2000

@@ -3,10 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from services.bus.life import HEARTBEATS, heartbeat_s, is_recent, repeats
 from services.bus.messages import Status
-
-STALE_AFTER = 3.0  # heartbeats
-DEFAULT_HEARTBEAT_S = 10.0
 
 
 @dataclass(slots=True)
@@ -30,11 +28,7 @@ class Heartbeats:
         key, seen = (node, service), self._seen.get((node, service))
         if status.state == "offline" and seen is not None and seen.status.session != status.session:
             return False
-        if seen is None:
-            age = abs((clock - status.ts).total_seconds()) if status.ts else float("inf")
-            alive = age < STALE_AFTER * (status.heartbeat_s or DEFAULT_HEARTBEAT_S)
-        else:
-            alive = (seen.status.session, seen.status.ts) != (status.session, status.ts)
+        alive = is_recent(status, clock) if seen is None else not repeats(status, seen.status)
         alive_at = now if alive and status.state == "online" else seen.alive_at if seen else None
         self._seen[key] = _Seen(status, alive_at)
         return True
@@ -44,7 +38,7 @@ class Heartbeats:
         seen = self._seen.get((node, service))
         if seen is None or seen.alive_at is None or seen.status.state != "online":
             return False
-        return now - seen.alive_at < STALE_AFTER * (seen.status.heartbeat_s or DEFAULT_HEARTBEAT_S)
+        return now - seen.alive_at < HEARTBEATS * heartbeat_s(seen.status)
 
     def boot(self, node: str, service: str) -> str | None:
         """The boot of the streams that the service publishes now."""

@@ -337,7 +337,7 @@ def test_a_command_for_an_alarm_that_is_not_there_is_refused() -> None:
 
 def status(service: str, state: str = "online", session: str = "c1", **fields: Any) -> tuple[Topic, Status]:
     topic = Topic("pi", "node", "status", service)
-    return topic, Status.model_validate({"state": state, "session": session, "heartbeat_s": 10.0} | fields)
+    return topic, Status.model_validate({"state": state, "session": session, "heartbeat_s": 10.0, "ts": START} | fields)
 
 
 def test_silence_of_a_device_is_suppressed_once_its_recording_has_ended() -> None:

@@ -17,9 +17,13 @@ def cloud() -> Engine:
     return engine
 
 
-def beat(engine: Engine, now: float, node: str, *services: str, state: str = "online") -> None:
+def beat(
+    engine: Engine, now: float, node: str, *services: str, state: str = "online", said: float | None = None
+) -> None:
+    """A status comes; `said`: it is the retained copy of one of then."""
     for service in services:
-        fields: dict[str, Any] = {"state": state, "session": "c1", "heartbeat_s": 10.0}
+        ts = at(now if said is None else said)
+        fields: dict[str, Any] = {"state": state, "session": "c1", "heartbeat_s": 10.0, "ts": ts}
         topic = Topic(node, "node" if node != CLOUD_NODE else CLOUD_NODE, "status", service)
         engine.take(topic, Status.model_validate(fields), Now(now, 1e9 + now))
 
@@ -28,6 +32,11 @@ def run(engine: Engine, first: int, last: int) -> list[tuple[float, str, str, st
     """Tick each second: (time, device, rule, channel, type) of what changed."""
     ticks = ((t, engine.tick(Now(float(t), 1e9 + t), True)) for t in range(first, last))
     return [(t, c.device, c.rule, c.channel, c.type) for t, changes in ticks for c in changes]
+
+
+def of_node(found: list[tuple[float, str, str, str, str]]) -> list[tuple[float, str]]:
+    """(time, type) of the alarm node_silent."""
+    return [(f[0], f[4]) for f in found if f[2] == "node_silent"]
 
 
 def test_a_silent_node_is_one_alarm_under_its_name() -> None:
@@ -52,10 +61,69 @@ def test_a_silent_node_is_one_alarm_under_its_name() -> None:
 
 def test_a_node_that_comes_back_clears() -> None:
     engine = cloud()
+    beat(engine, -10.0, "pi", "sensor")
     beat(engine, 0.0, "pi", "sensor")
     assert [f[4] for f in run(engine, 1, 40)] == ["raised"]
     beat(engine, 40.0, "pi", "sensor")
     assert [f[4] for f in run(engine, 40, 42)] == ["cleared"]
+
+
+def test_a_retained_copy_at_a_new_subscription_is_no_sign_of_life() -> None:
+    engine = cloud()
+    beat(engine, 0.0, "pi", "sensor")
+    beat(engine, 10.0, "pi", "sensor")
+    assert of_node(run(engine, 11, 60)) == [(41, "raised")]
+    beat(engine, 60.0, "pi", "sensor", said=10.0)  # the cloud's broker was restarted
+    assert of_node(run(engine, 60, 200)) == []
+
+
+def test_a_restart_of_the_watch_leaves_a_dead_node_s_alarm_as_it_is() -> None:
+    before = cloud()
+    beat(before, 0.0, "pi", "sensor")
+    beat(before, 10.0, "pi", "sensor")
+    assert of_node(run(before, 11, 60)) == [(41, "raised")]
+    (occurrence,) = [m.occurrence for *_, m in before.register.annunciated()]
+    after = cloud()
+    assert after.restore(before.to_dict(), Now(0.0, 1e9 + 60)) == []
+    beat(after, 0.5, "pi", "sensor", said=10.0)
+    assert of_node(run(after, 1, 200)) == []
+    assert [m.occurrence for *_, m in after.register.annunciated()] == [occurrence]
+    beat(after, 200.0, "pi", "sensor")
+    assert of_node(run(after, 200, 202)) == [(200, "cleared")]
+
+
+def test_a_node_that_is_dead_when_the_watch_begins_alarms_after_the_start_delay() -> None:
+    engine = cloud()
+    beat(engine, 0.5, "pi", "sensor", said=-1e6)
+    assert of_node(run(engine, 1, 200)) == [(61, "raised")]
+
+
+def test_a_restart_of_a_node_s_alert_leaves_a_hung_service_s_alarm_as_it_is() -> None:
+    def node() -> Engine:
+        engine = Engine("pi", load_rules([ROOT / "rules" / "node.yaml"]), 0.0)
+        engine.tick(Now(0.0, 1e9), True)
+        return engine
+
+    before, after = node(), node()
+    for now in range(0, 100, 10):
+        beat(before, float(now), "pi", "sensor")
+        if now <= 10:
+            beat(before, float(now), "pi", "inference")
+        found = run(before, now, now + 10)
+        assert [f[2:] for f in found] in ([], [("service_silent", "inference", "raised")])
+    assert len(before.register.annunciated()) == 1
+    after.restore(before.to_dict(), Now(0.0, 1e9))
+    beat(after, 0.0, "pi", "inference", said=10.0)
+    for now in range(0, 100, 10):
+        beat(after, float(now), "pi", "sensor")
+        assert run(after, now, now + 10) == []
+
+
+def test_a_will_of_a_service_that_was_online_when_the_watch_began_counts_at_once() -> None:
+    engine = cloud()
+    beat(engine, 0.5, "pi", "sensor", said=-1e6)
+    beat(engine, 5.0, "pi", "sensor", state="offline")
+    assert of_node(run(engine, 5, 7)) == [(5, "raised")]
 
 
 def test_a_dead_alert_service_alarms_in_the_cloud() -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from services.bus.life import is_recent
 from services.bus.messages import Replay
-from services.dashboard.staleness import Freshness, ServiceLife, duration, freshness, is_recent, silence_limit_s
+from services.dashboard.staleness import Freshness, ServiceLife, duration, freshness, silence_limit_s
 from tests.dashboard.conftest import START, offline, online
 
 
