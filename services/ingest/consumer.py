@@ -135,17 +135,29 @@ class Consumer:
         acknowledge = Entry(message.topic, b"", message)
         if block.missing:
             await self._persist(lambda: self._healer.refused(stream, block))
-        if block.time_source == "none" or not block.seq:
-            self._counters.add("untimed", len(block.seq))
+        if not block.seq:
             return [acknowledge]
+        key = StreamKey.of(stream, block.boot)
+        if block.time_source == "none":
+            self._counters.add("untimed", len(block.seq))
+            again = self._healer.undated(stream, block)
+            reason = "ts: not dated, though its journal says so"
+            return [Entry(message.topic, message.payload, None, key, [], again, reason), acknowledge][not again :]
         layout = None
         if block.layout is not None:
             hash_ = block.layout
             layout = await self._persist(lambda: self._layouts.find(stream.name, hash_))
-        if stream.kind == "telemetry" and layout is None:
-            reason = f"layout {block.layout} of profile {stream.name} is unknown"
-            return [Entry(message.topic, message.payload, message, reason=reason)]
-        good, bad = backfill_entries(stream, message.payload, block, layout)
+            if layout is None and stream.kind == "telemetry":
+                self._counters.add("without_layout", len(block.seq))
+                self._healer.without_layout(stream, block)
+                return [acknowledge]
+        try:
+            if stream.kind == "telemetry" and layout is None:
+                raise PayloadError(message.topic, "layout: missing")
+            good, bad = backfill_entries(stream, message.payload, block, layout)
+        except PayloadError as error:  # asked again it would be the same: it is received, and set aside
+            self._counters.add("rejected", len(block.seq))
+            return [Entry(message.topic, message.payload, None, key, [], block.seq, error.reason), acknowledge]
         self._counters.add("healed", len(good.seqs))
         self._counters.add("rejected", len(bad))
         return [good, *bad, acknowledge]
@@ -169,6 +181,7 @@ class Consumer:
 
     async def _layout(self, topic: Topic, layout: Layout) -> list[Entry]:
         _, new = await self._persist(lambda: self._layouts.publish(topic, layout))
+        self._healer.layout_came(topic.name, layout.hash)
         if new:
             try:
                 known = load_profile(topic.name)

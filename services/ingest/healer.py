@@ -14,7 +14,7 @@ from services.bus.ranges import RangeSet
 from services.bus.topics import PUBLISHER, Topic
 from services.ingest import receipts
 from services.ingest.database import TRANSIENT
-from services.ingest.healing import Budget, Confirmations, Healing
+from services.ingest.healing import TIME, Budget, Confirmations, Healing
 from services.ingest.nodes import Heartbeats
 from services.ingest.rows import Entry, StreamKey
 from services.ingest.settings import IngestSettings
@@ -57,6 +57,7 @@ class Healer:
         await self._confirm()
         missing = await receipts.missing(self._pool)
         self._bus.counters.set("missing", sum(ranges.count for _, ranges in missing))
+        self._bus.counters.set("withheld", self._healing.withheld)
         if self.busy:
             return
         now = time.monotonic()
@@ -89,6 +90,7 @@ class Healer:
     async def announced(self, topic: Topic, journal: Journal) -> None:
         """Take a publisher's announcement (`topic` is the stream's); confirm again what of it is stored."""
         await receipts.announce(self._pool, topic, journal)
+        self._healing.release(TIME, {StreamKey.of(topic, r.boot) for r in journal.ranges if r.timed})
         for boot in {r.boot for r in journal.ranges}:
             key = StreamKey.of(topic, boot)
             held = RangeSet((r.first, r.last) for r in journal.ranges if r.boot == boot)
@@ -105,6 +107,22 @@ class Healer:
             log.error("%s of boot %s: %d messages are lost: %s", topic, block.boot, count, block.missing[:5])
         self._healing.answered(key, block.missing, time.monotonic(), stored=False)
         self._wake.set()
+
+    def without_layout(self, topic: Topic, block: Backfill) -> None:
+        """A block came whose layout nobody has published: not asked for again before `layout_came`."""
+        key = StreamKey.of(topic, block.boot)
+        self._healing.withhold(key, block.seq, f"{topic.name} {block.layout}", time.monotonic())
+
+    def layout_came(self, profile: str, hash_: str) -> None:
+        self._healing.release(f"{profile} {hash_}")
+
+    def undated(self, topic: Topic, block: Backfill) -> list[int]:
+        """A block came without a time: not asked for again before its journal says that it is dated.
+
+        Returns what came so before: its journal says so in vain.
+        """
+        again = self._healing.undated(StreamKey.of(topic, block.boot), block.seq, time.monotonic())
+        return [seq for seq in block.seq if seq in again]
 
     async def _confirm(self) -> None:
         if not self._bus.connected:

@@ -12,6 +12,8 @@ from services.ingest.rows import StreamKey
 
 StreamName = tuple[str, str, str, str]  # node, device, kind, name
 BACKOFF_MAX_S = 600.0
+WITHHELD_MAX = 10_000  # streams; beyond it all are asked for once more
+TIME = "time"  # what an undated message waits for; the others wait for a layout, `profile hash`
 
 
 class Budget:
@@ -68,6 +70,8 @@ class Healing:
     _outstanding: dict[StreamName, Outstanding] = field(default_factory=dict)
     _failures: dict[StreamKey, int] = field(default_factory=dict)
     _not_before: dict[StreamKey, float] = field(default_factory=dict)
+    _withheld: dict[StreamKey, dict[str, RangeSet]] = field(default_factory=dict)
+    _undated: dict[StreamKey, RangeSet] = field(default_factory=dict)  # came without a time, whatever followed
 
     def live(self, key: StreamKey, seq: int, now: float) -> None:
         """A live message was stored."""
@@ -89,8 +93,40 @@ class Healing:
         if not request.waiting:
             self._close(request, now)
 
+    def withhold(self, key: StreamKey, seqs: Iterable[int], waits_for: str, now: float) -> None:
+        """They came, and cannot be stored before something else comes: do not ask until it is `released`."""
+        if key not in self._withheld and len(self._withheld) >= WITHHELD_MAX:
+            self._withheld.clear()
+        came = _ranges(seqs)
+        self._withheld.setdefault(key, {}).setdefault(waits_for, RangeSet()).update(came)
+        self.answered(key, came, now, stored=True)
+
+    def undated(self, key: StreamKey, seqs: Iterable[int], now: float) -> RangeSet:
+        """They came without a time: withheld at first. Returns those that came so before: their time never comes."""
+        if key not in self._undated and len(self._undated) >= WITHHELD_MAX:
+            self._undated.clear()
+        came, before = _ranges(seqs), self._undated.setdefault(key, RangeSet())
+        again = came.intersection(before)
+        before.update(came)
+        self.withhold(key, (seq for a, b in came.difference(again) for seq in range(a, b + 1)), TIME, now)
+        return again
+
+    def release(self, waits_for: str, keys: Iterable[StreamKey] | None = None) -> None:
+        """What they waited for has come; ask again. `keys`: only these streams."""
+        for key in list(self._withheld if keys is None else keys):
+            reasons = self._withheld.get(key, {})
+            if reasons.pop(waits_for, None) is not None and not reasons:
+                del self._withheld[key]
+
+    @property
+    def withheld(self) -> int:
+        """Messages that are not asked for until something else comes."""
+        return sum(ranges.count for reasons in self._withheld.values() for ranges in reasons.values())
+
     def holes(self, key: StreamKey, missing: RangeSet, now: float) -> RangeSet:
         """The part of `missing` (announced or below the highest stored, not received, not lost) that counts."""
+        for ranges in self._withheld.get(key, {}).values():
+            missing = missing.difference(ranges)
         live = self._live.get(key)
         if now - (live.at if live else self.started) >= self.quiet_s:
             return missing
@@ -123,6 +159,10 @@ class Healing:
             return
         failures = self._failures[request.key] = self._failures.get(request.key, 0) + 1
         self._not_before[request.key] = now + min(2.0**failures, BACKOFF_MAX_S)
+
+
+def _ranges(seqs: Iterable[int]) -> RangeSet:
+    return RangeSet((seq, seq) for seq in seqs)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.bus.ranges import RangeSet
-from services.ingest.healing import Budget, Confirmations, Healing
+from services.ingest.healing import TIME, WITHHELD_MAX, Budget, Confirmations, Healing
 from services.ingest.rows import StreamKey
 
 KEY = StreamKey("pi", "pack-1", "telemetry", "battery", "00000000000000a1")
@@ -113,3 +113,39 @@ def test_a_thousand_messages_are_confirmed_without_waiting() -> None:
     assert not state.due(0.1)
     state.stored(KEY, [(1009, 1009)])
     assert state.due(0.1) == [(KEY, [(10, 1009)])]
+
+
+def test_what_waits_for_its_layout_is_not_asked_for_before_it_has_come_and_holds_up_nothing_else() -> None:
+    state, missing = healing(), RangeSet([(0, 9)])
+    assert list(state.ask(KEY, missing, 20.0, fresh=True)) == [(0, 9)]
+    state.withhold(KEY, range(5), "battery abc", 21.0)
+    state.answered(KEY, [(5, 6)], 21.0, stored=True)
+    assert state.withheld == 5
+    assert list(state.ask(KEY, RangeSet([(0, 4), (7, 9)]), 32.0, fresh=True)) == [(7, 9)]
+    state.answered(KEY, [(7, 9)], 33.0, stored=True)
+    assert not state.ask(KEY, RangeSet([(0, 4)]), 5000.0, fresh=True)
+    state.release("battery other")
+    assert not state.ask(KEY, RangeSet([(0, 4)]), 5000.0, fresh=True)
+    state.release("battery abc")
+    assert list(state.ask(KEY, RangeSet([(0, 4)]), 5000.0, fresh=True)) == [(0, 4)]
+    assert state.withheld == 0
+
+
+def test_what_comes_undated_is_asked_for_once_more_when_its_journal_says_that_it_is_dated() -> None:
+    state, missing = healing(), RangeSet([(0, 4)])
+    assert state.ask(KEY, missing, 20.0, fresh=True)
+    assert not state.undated(KEY, range(5), 21.0)
+    assert not state.ask(KEY, missing, 5000.0, fresh=True)
+    state.release(TIME, [OTHER_BOOT])
+    assert not state.ask(KEY, missing, 5000.0, fresh=True)
+    state.release(TIME, [KEY])
+    assert list(state.ask(KEY, missing, 5000.0, fresh=True)) == [(0, 4)]
+    assert list(state.undated(KEY, range(5), 5001.0)) == [(0, 4)]
+
+
+def test_streams_without_a_layout_take_bounded_memory() -> None:
+    state = healing()
+    for n in range(WITHHELD_MAX + 10):
+        state.withhold(KEY._replace(device=f"d{n}"), range(2), "battery abc", 20.0)
+        state.undated(KEY._replace(device=f"e{n}"), range(2), 20.0)
+    assert 0 < state.withheld <= 2 * WITHHELD_MAX

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,99 @@ async def test_bad_messages_are_set_aside_with_their_reason_and_nothing_else_sto
         assert f"hash: {battery_layout().hash} already stands for other channels" in reasons
         assert ingest.bus.counters["quarantined"] == len(BAD) + 2
         assert await connection.fetchval("SELECT seq FROM sample") == 9
+
+
+class Journalled:
+    """A publisher whose journal holds 0 to 99 of one boot; `answer` makes its backfill block for the asked ranges."""
+
+    def __init__(self, node: Client) -> None:
+        self.node = node
+
+    def begin(self) -> None:
+        self.node.subscribe("emberwatch/v1/pi/pack-1/command/sensor")
+        status = {"state": "online", "session": "1", "installation": "aa", "boot": BOOT, "heartbeat_s": 60.0}
+        self.node.publish(STATUS, payload(status | {"ts": format_time(datetime.now(UTC))}), retain=True)
+        self.announce()
+
+    def announce(self) -> None:
+        held = {"boot": BOOT, "first": 0, "last": 99, "first_ts": format_time(START), "last_ts": format_time(START)}
+        self.node.publish(str(TOPIC.of_stream("journal")), payload({"ranges": [held]}), retain=True)
+
+    def asked(self) -> int:
+        return len([m for m in self.node.messages if b'"backfill"' in m.payload])
+
+    def answer(self, times: int = 1, **block: Any) -> None:
+        """Send the whole journal, as often."""
+        common = {"boot": BOOT, "seq": list(range(100)), "time_source": "ntp", "layout": battery_layout().hash}
+        columns = {
+            "ts": [format_time(START + timedelta(seconds=seq)) for seq in range(100)],
+            "channels": {"voltage": [355.0] * 100, "current": [1.0] * 100},
+        }
+        for _ in range(times):
+            self.node.publish(str(TOPIC.of_stream("backfill")), payload(common | columns | block))
+
+
+async def test_backfill_without_a_layout_is_asked_for_again_when_the_layout_has_come(
+    postgres_url: str, connection: Any, tmp_path: Path, broker: Broker
+) -> None:
+    quick: dict[str, Any] = {"heal_timeout_s": 0.3}
+    async with ingest_of(postgres_url, tmp_path, broker, **quick) as ingest:
+        with await asyncio.to_thread(broker.client().__enter__) as node:
+            publisher = Journalled(node)
+            await asyncio.to_thread(publisher.begin)
+            await until(lambda: publisher.asked() == 1)
+            await asyncio.to_thread(publisher.answer, 3)
+            await until(lambda: ingest.bus.counters["without_layout"] == 300)
+            await ingest.healer.tick()  # would ask again: the request has been answered
+            assert ingest.bus.counters["withheld"] == 100
+            assert ingest.bus.counters["backfill_asked"] == 100
+            await asyncio.to_thread(node.publish, LAYOUT, battery_layout().model_dump_json(), retain=True)
+            await until(lambda: publisher.asked() == 2)
+            await asyncio.to_thread(publisher.answer)
+            await until(counted(connection, "SELECT count(*) FROM sample", 100))
+    assert await connection.fetchval("SELECT count(*) FROM quarantine") == 0
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        ({"ts": [format_time(START)]}, "ts: 1 values for 100 seqs"),
+        ({"layout": None}, "layout: missing"),
+        ({"ts": [format_time(START.replace(year=1970))] * 100}, "is not between 2000 and 2100"),
+    ],
+)
+async def test_backfill_that_does_not_fit_is_set_aside_and_not_asked_for_again(
+    postgres_url: str, connection: Any, tmp_path: Path, broker: Broker, block: dict[str, Any], reason: str
+) -> None:
+    async with ingest_of(postgres_url, tmp_path, broker):
+        with await asyncio.to_thread(broker.client().__enter__) as node:
+            await asyncio.to_thread(node.publish, LAYOUT, battery_layout().model_dump_json(), retain=True)
+            publisher = Journalled(node)
+            await asyncio.to_thread(publisher.begin)
+            await until(lambda: publisher.asked() == 1)
+            await asyncio.to_thread(lambda: publisher.answer(**block))
+            whole = "SELECT count(*) FROM stream WHERE isempty(missing) AND received @> '{[0,100)}'::int8multirange"
+            await until(counted(connection, whole, 1))
+    assert reason in await connection.fetchval("SELECT min(reason) FROM quarantine")
+
+
+async def test_backfill_without_a_time_is_set_aside_when_its_journal_says_in_vain_that_it_is_dated(
+    postgres_url: str, connection: Any, tmp_path: Path, broker: Broker
+) -> None:
+    async with ingest_of(postgres_url, tmp_path, broker) as ingest:
+        with await asyncio.to_thread(broker.client().__enter__) as node:
+            publisher = Journalled(node)
+            await asyncio.to_thread(publisher.begin)
+            await until(lambda: publisher.asked() == 1)
+            await asyncio.to_thread(lambda: publisher.answer(time_source="none"))
+            await until(lambda: ingest.bus.counters["untimed"] == 100)
+            await ingest.healer.tick()
+            assert (ingest.bus.counters["withheld"], ingest.bus.counters["quarantined"]) == (100, 0)
+            await asyncio.to_thread(publisher.announce)
+            await until(lambda: publisher.asked() == 2)
+            await asyncio.to_thread(lambda: publisher.answer(time_source="none"))
+            await until(counted(connection, "SELECT count(*) FROM stream WHERE isempty(missing)", 1))
+    assert await connection.fetchval("SELECT count(*) FROM quarantine") == 1
 
 
 async def test_a_sample_may_come_before_its_layout(
