@@ -7,6 +7,7 @@ is acknowledged; a row that it refuses is found by halving the batch, and goes t
 import asyncio
 import contextlib
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -41,6 +42,7 @@ _INSERT["sample"] = (
     " SELECT DISTINCT stream, date_trunc('minute', ts) FROM new"
 )
 _KEYS_MAX: Final = 100_000
+COMPLAIN_S: Final = 10.0
 _FIND: Final = "SELECT id FROM stream WHERE (node, device, kind, name, boot) = ($1, $2, $3, $4, $5)"
 _ADD: Final = "INSERT INTO stream (node, device, kind, name, boot) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
 
@@ -58,6 +60,7 @@ class Writer:
         self._connection: Any = None
         self._partitions = Partitions()
         self._streams: dict[StreamKey, int] = {}
+        self._complained = float("-inf")
         self.available = False
 
     async def close(self) -> None:
@@ -112,15 +115,20 @@ class Writer:
         await self.write([Entry(entry.topic, entry.payload, entry.message, entry.key, [], entry.seqs, reason)])
 
     def _acknowledge(self, entries: Sequence[Entry]) -> None:
-        rows = 0
+        rows, aside = 0, None
         for entry in entries:
             rows += len(entry.rows)
             if entry.reason is not None:
                 self._counters.add("quarantined")
-                log.warning("quarantined %s: %s", entry.topic, entry.reason)
+                aside = entry
             if entry.message is not None and not entry.message.ack():
                 self._counters.add("acknowledged_late")  # its connection is gone: it comes again and is a duplicate
         self._counters.add("rows", rows)
+        if aside is not None and time.monotonic() - self._complained > COMPLAIN_S:
+            self._complained = time.monotonic()
+            log.warning(
+                "quarantined (%d so far) %.200s: %.300s", self._counters["quarantined"], aside.topic, aside.reason
+            )
 
     async def _commit(self, entries: Sequence[Entry]) -> None:
         if self._connection is None or self._connection.is_closed():

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import psutil
+import pytest
 
 from services.bus.counters import Counters
 from services.bus.messages import Event, Sample, Score, read
@@ -93,6 +94,15 @@ async def test_quarantine_keeps_topic_reason_and_the_first_64_kib(writer: Writer
     await writer.write([Entry("a\0b", b"\xff\0" * 100_000, None, reason="no JSON \0")])
     found = await connection.fetchrow("SELECT * FROM quarantine")
     assert (found["topic"], found["reason"], len(found["payload"])) == ("a?b", "no JSON ?", 65_536)
+
+
+async def test_bad_messages_are_logged_once_in_ten_seconds_with_their_number(
+    writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for first in range(0, 60, 20):
+        await writer.write([Entry(f"bad/{n}", b"{", None, reason="no JSON") for n in range(first, first + 20)])
+    logged = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert logged == ["quarantined (20 so far) bad/19: no JSON"]
 
 
 async def test_a_block_of_a_high_rate_profile_becomes_one_row_a_reading(
