@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 UNACKNOWLEDGED_MAX: Final = INFLIGHT_MAX  # of our own publications; beyond it publish() waits
 LOOK_S: Final = 0.5  # for our retained status to come at a new connection
+STALL_MIN_S: Final = 5.0  # a consumer that takes longer over a batch (or than a heartbeat) hangs
 QUEUE_MAX: Final = 8000  # received and not yet taken; beyond it the socket is not read
 
 
@@ -105,6 +106,8 @@ class Bus:
             self._connection.without_echo(self._status_topic)
         self._looking: asyncio.TimerHandle | None = None
         self._heartbeat: asyncio.Task[None] | None = None
+        self._handed_out: float | None = None  # when the consumer got the batch that it works on, loop's clock [s]
+        self._complained_of: float | None = None
         self._installation: str | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -175,7 +178,10 @@ class Bus:
     # --- in ---------------------------------------------------------------------------------------------------------
 
     async def batches(self, maximum: int = 500, tick_s: float | None = None) -> AsyncIterator[list[Message]]:
-        """What has arrived, at most `maximum`; an empty list after `tick_s` without anything."""
+        """What has arrived, at most `maximum`; an empty list after `tick_s` without anything.
+
+        Who does not come back for the next batch in time is no longer vouched for: see `stalled`.
+        """
         while True:
             if self._fatal is not None:
                 raise self._fatal
@@ -186,13 +192,18 @@ class Bus:
                 try:
                     async with asyncio.timeout(tick_s):
                         await self._arrived.wait()
+                    continue
                 except TimeoutError:
-                    yield []
-                continue
-            batch = [self._queue.popleft() for _ in range(min(maximum, len(self._queue)))]
+                    batch = []
+            else:
+                batch = [self._queue.popleft() for _ in range(min(maximum, len(self._queue)))]
             if self._paused:
                 self._resume()
-            yield batch
+            self._handed_out = asyncio.get_running_loop().time()
+            try:
+                yield batch
+            finally:  # also when the consumer leaves the loop
+                self._handed_out = None
 
     async def messages(self) -> AsyncIterator[Message]:
         async for batch in self.batches():
@@ -237,10 +248,28 @@ class Bus:
             payload = write(status.model_copy(update={"positions": {}}))
         self._send(self._status_topic, payload, retain=True)
 
+    @property
+    def stalled(self) -> bool:
+        """Whether the consumer of batches() hangs: it has had its batch for longer than 5 s and than a heartbeat."""
+        if self._handed_out is None:
+            return False
+        limit = max(STALL_MIN_S, self._settings.heartbeat_s)
+        return asyncio.get_running_loop().time() - self._handed_out > limit
+
+    def _vouch(self) -> None:
+        """The regular heartbeat, withheld while the service does not do its work: its silence is seen by others."""
+        if not self.stalled:
+            self.beat()
+            return
+        self.counters.add("stalled")
+        if self._complained_of != self._handed_out:
+            self._complained_of = self._handed_out
+            log.error("%s: the last batch is not worked off; no heartbeat until it is", self.service)
+
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_s)
-            self.beat()
+            self._vouch()
 
     # --- what the connection tells us -------------------------------------------------------------------------------
 
@@ -263,7 +292,7 @@ class Bus:
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
-        self.beat()
+        self._vouch()
 
     def on_taken_over(self) -> None:
         self._fatal = SessionTakenOverError(
