@@ -134,7 +134,7 @@ class Liveness:
     def _services(self, rule: SilenceRule, now: float) -> list[Life]:
         found = []
         for (node, service), silence in self.services.items():
-            silence.limit_s = rule.heartbeats * self.beats[node, service]
+            silence.limit_s = max(rule.at_least_s, rule.heartbeats * self.beats[node, service])
             why = (
                 "the whole node is silent"
                 if self.cloud and node != CLOUD_NODE and self._node_silent(node, now)
@@ -149,7 +149,7 @@ class Liveness:
         for node in {n for n, _ in self.services if n != CLOUD_NODE}:
             known = {s: v for (n, s), v in self.services.items() if n == node}
             for service, silence in known.items():
-                silence.limit_s = rule.heartbeats * self.beats[node, service]
+                silence.limit_s = max(rule.at_least_s, rule.heartbeats * self.beats[node, service])
             age = min(s.age(now) for s in known.values())
             limit = max(s.limit_s for s in known.values())
             found.append(Life(node, rule, "node", self._node_silent(node, now), age, limit))

@@ -167,7 +167,7 @@ class SilenceRule(RuleBase):
     """Nothing is heard: of a service (heartbeats), a device (samples), a whole node, or of the broker."""
 
     kind: Literal["silent_service", "silent_telemetry", "silent_node", "broker"]
-    heartbeats: float = Field(3.0, ge=1, description="A service is silent after so many of its own heartbeats.")
+    heartbeats: float = Field(3.0, ge=1, description="A service is silent after max(at_least_s, so many heartbeats).")
     at_least_s: float = Field(5.0, gt=0, description="A device is silent after max(this, periods x its period) [s].")
     periods: float = Field(3.0, ge=1)
     start_delay_s: float = Field(30.0, ge=0, description="Patience after our own start [s].")

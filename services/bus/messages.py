@@ -210,7 +210,7 @@ class Replay(Model):
 
 
 class Status(Model):
-    """status/{service} (retained, Last Will): life sign of a service, each 10 s."""
+    """status/{service} (retained, Last Will): life sign of a service, each 5 s (`heartbeat_s`)."""
 
     state: Literal["online", "offline"] = Field(description="`offline` comes from the service or as its Last Will.")
     session: str = Field(description="Drawn at each connection; a will with another session is stale.")

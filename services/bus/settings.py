@@ -40,7 +40,7 @@ class BusSettings(BaseSettings):
     broker_username: str | None = Field(None, title="User name", description="MQTT user name; none = anonymous.")
     broker_password: str | None = Field(None, title="Password", description="MQTT password.", repr=False)
     broker_ca: Path | None = Field(None, title="CA file", description="Certificate authority; set = TLS.")
-    heartbeat_s: float = Field(10.0, gt=0, title="Heartbeat", description="Time between status messages [s].")
+    heartbeat_s: float = Field(5.0, gt=0, title="Heartbeat", description="Time between status messages [s].")
     session_expiry_s: int = Field(7 * 86_400, ge=0, title="Session expiry", description="Broker keeps our session [s].")
     receive_maximum: int = Field(2000, ge=1, le=65_535, title="Receive maximum", description="Unacknowledged, at most.")
     reconnect_max_s: float = Field(2.0, gt=0, title="Reconnect", description="Longest pause between two attempts [s].")

@@ -98,6 +98,19 @@ def test_a_node_that_is_dead_when_the_watch_begins_alarms_after_the_start_delay(
     assert of_node(run(engine, 1, 200)) == [(61, "raised")]
 
 
+def test_a_node_s_service_is_silent_after_two_beats_and_five_seconds_at_least() -> None:
+    found = []
+    for every_s in (5.0, 1.0):
+        engine = Engine("pi", load_rules([ROOT / "rules" / "node.yaml"]), 0.0)
+        engine.tick(Now(0.0, 1e9), True)
+        topic = Topic("pi", "node", "status", "inference")
+        for now in (0.0, every_s):
+            fields = {"state": "online", "session": "c1", "heartbeat_s": every_s, "ts": at(now)}
+            engine.take(topic, Status.model_validate(fields), Now(now, 1e9 + now))
+        found += [f[0] for f in run(engine, 2, 29) if f[3] == "inference"]
+    assert found == [5 + 10 + 1, 1 + 5 + 1]
+
+
 def test_a_restart_of_a_node_s_alert_leaves_a_hung_service_s_alarm_as_it_is() -> None:
     def node() -> Engine:
         engine = Engine("pi", load_rules([ROOT / "rules" / "node.yaml"]), 0.0)
