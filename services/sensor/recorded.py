@@ -215,7 +215,7 @@ class Recording:
         return digest.hexdigest()[:16]
 
     @cached_property
-    def _content(self) -> Any:
+    def _content(self) -> "hashlib._Hash":
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
             while block := file.read(2**20):

@@ -123,7 +123,7 @@ def read_or_draw(path: Path, node: str) -> dict[str, str]:
     """
     drawn = draw_passwords(node)
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    known = dict(match.groups() for line in lines if (match := _LINE.fullmatch(line)))
+    known = {match[1]: match[2] for line in lines if (match := _LINE.fullmatch(line))}
     if not known.keys() >= drawn.keys():
         known = drawn | known
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,50 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from services.bus.topics import NODE_DEVICE
+
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What belongs to one replay: the data folder and the database may hold earlier ones, and other devices.
+
+    Args:
+        boot: of the replay.
+        began: when the system was started.
+        started: boots of all services of the node that ran since.
+    """
+
+    device: str
+    boot: str
+    began: datetime
+    started: frozenset[str] = frozenset()
+
+    def scored(self, score: Item) -> bool:
+        """Takes an item of GET ../scores."""
+        return bool(score["window"]["boot"] == self.boot)
+
+    def raised(self, event: Item) -> bool:
+        """A raise by this recording, or (silence has no sample) of the device or the node itself since the start.
+
+        Takes an item of GET /alarms/history.
+        """
+        if event["type"] != "raised" or event["device"] not in (self.device, NODE_DEVICE):
+            return False
+        evidence = event["alarm"]["evidence"] or {}
+        cause = evidence.get("window") or evidence.get("sample")
+        if cause is not None:
+            return bool(cause["boot"] == self.boot)
+        return datetime.fromisoformat(event["alarm"]["raised_at"]) >= self.began
+
+    def lost(self, streams: Iterable[Item]) -> int:
+        """Messages lost for good of this replay and of what was made of it; takes the items of GET /streams."""
+        return sum(s["lost"] for s in streams if s["boot"] == self.boot or s["boot"] in self.started)
 
 
 def quantile(values: Sequence[float], part: float) -> float | None:
@@ -12,30 +55,32 @@ def quantile(values: Sequence[float], part: float) -> float | None:
 
 
 def summarize(
-    device: str,
+    run: Run,
     recorded: Iterable[str],
     stored: Iterable[str],
-    lost: int,
-    scores: Sequence[Mapping[str, Any]],
-    events: Sequence[Mapping[str, Any]],
+    streams: Iterable[Item],
+    scores: Iterable[Item],
+    events: Sequence[Item],
 ) -> dict[str, Any]:
     """Compare the recording's times with the database's as multisets; list every raise of an alarm.
 
     Args:
-        recorded, stored: times, ISO 8601 with milliseconds.
-        scores: items of GET ../scores; events: items of GET /alarms/history, in order.
+        run: whose scores, alarms and losses count.
+        recorded, stored: times of the replay's rows, ISO 8601 with milliseconds.
+        streams, scores, events: items of GET /streams, ../scores, and /alarms/history in order.
     """
     wanted, found = Counter(recorded), Counter(stored)
-    latencies = [s["latency_ms"] for s in scores if s["latency_ms"] is not None]
+    own = [s for s in scores if run.scored(s)]
+    latencies = [s["latency_ms"] for s in own if s["latency_ms"] is not None]
     ends = {e["occurrence"]: e["alarm"]["state"] for e in events if e["occurrence"]}
     return {
-        "device": device,
+        "device": run.device,
         "published": wanted.total(),
         "stored": found.total(),
         "missing": (wanted - found).total(),
-        "lost": lost,
+        "lost": run.lost(streams),
         "duplicates": (found - wanted).total(),
-        "scores": len(scores),
+        "scores": len(own),
         "alarms": [
             {
                 "rule": e["rule"],
@@ -45,7 +90,7 @@ def summarize(
                 "state": ends[e["occurrence"]],
             }
             for e in events
-            if e["type"] == "raised"
+            if run.raised(e)
         ],
         "latency_ms": {"p50": quantile(latencies, 0.50), "p99": quantile(latencies, 0.99)},
     }

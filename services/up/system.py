@@ -22,7 +22,7 @@ from services.up.postgres import EmbeddedPostgres
 from services.up.processes import Child
 from services.up.settings import UpSettings
 from services.up.settle import unsettled
-from services.up.summary import summarize
+from services.up.summary import Run, summarize
 
 log = logging.getLogger(__name__)
 READY_S: Final = 90.0
@@ -43,6 +43,7 @@ class System:
         self.node = BusSettings.load().node
         self.children: dict[str, Child] = {}
         self.statuses: dict[str, Status] = {}
+        self._began, self._boots = datetime.now(UTC), set[str]()
         self._database_url = database_url
         self._stack = contextlib.AsyncExitStack()
         self._news = asyncio.Event()
@@ -204,6 +205,8 @@ class System:
         if status.state == "offline" and known is not None and status.session != known.session:
             return  # the will of an earlier connection
         self.statuses[service] = status
+        if status.boot is not None:
+            self._boots.add(status.boot)
         self._news.set()
 
     # --- the end ----------------------------------------------------------------------------------------------------
@@ -215,7 +218,9 @@ class System:
             if self.failed.done():
                 await self.failed
             try:
-                streams = (await self.http.get("/api/v1/streams", params={"node": self.node})).raise_for_status()
+                streams = (
+                    await self.http.get("/api/v1/streams", params={"node": self.node, "limit": 100_000})
+                ).raise_for_status()
                 reasons = unsettled(self.statuses, streams.json(), self.node)
             except httpx.HTTPError as error:
                 reasons = [f"ingest: {type(error).__name__}"]
@@ -232,33 +237,31 @@ class System:
             await asyncio.sleep(1.0)
 
     async def summary(self) -> dict[str, Any]:
-        node, device = self.node, self.settings.device
+        """What this replay has brought, whatever else the database holds; to be asked for when all has settled."""
+        node, device, boot = self.node, self.settings.device, self.statuses["sensor"].boot
+        assert boot is not None
         recording = await asyncio.to_thread(open_recording, self.settings.replay, self.settings.map)
-        stored: list[str] = []
-        path, after = f"/api/v1/devices/{node}/{device}/samples", None
-        while True:
-            parameters: dict[str, Any] = {"resolution": "raw", "channels": "voltage", "limit": 20_000}
-            page = (await self.http.get(path, params=parameters | ({"after": after} if after else {}))).json()
-            stored += page["ts"]
-            after = page["next"]
-            if after is None:
-                break
-        scores = await self._items(f"/api/v1/devices/{node}/{device}/scores", {})
-        events = await self._items("/api/v1/alarms/history", {"node": node})
-        streams = (await self.http.get("/api/v1/streams", params={"node": node})).json()
         times = [format_time(datetime.fromtimestamp(t, UTC)) for t in recording.times.tolist()]
-        return summarize(device, times, stored, sum(s["lost"] for s in streams), scores, events)
+        of_device = f"/api/v1/devices/{node}/{device}"
+        kept = {"profile": recording.profile.name, "resolution": "raw", "channels": "", "limit": 20_000}
+        stored: list[str] = []
+        async for page in self._pages(f"{of_device}/samples", kept):
+            stored += [ts for ts, of in zip(page["ts"], page["boot"], strict=True) if of == boot]
+        scores = [item async for page in self._pages(f"{of_device}/scores", {"limit": 5000}) for item in page["items"]]
+        history = self._pages("/api/v1/alarms/history", {"node": node, "limit": 5000})
+        events = [item async for page in history for item in page["items"]]
+        streams = (await self.http.get("/api/v1/streams", params={"node": node, "limit": 100_000})).raise_for_status()
+        run = Run(device, boot, self._began, frozenset(self._boots))
+        return summarize(run, times, stored, streams.json(), scores, events)
 
-    async def _items(self, path: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = []
+    async def _pages(self, path: str, query: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         after = None
         while True:
-            query = parameters | {"limit": 5000} | ({"after": after} if after else {})
-            response = await self.http.get(path, params=query)
-            if response.status_code == 404:
-                return items
+            response = await self.http.get(path, params=query | ({"after": after} if after else {}))
+            if response.status_code == 404:  # nothing has come of this device
+                return
             page = response.raise_for_status().json()
-            items += page["items"]
+            yield page
             after = page["next"]
             if after is None:
-                return items
+                return
