@@ -11,8 +11,8 @@ from services.bus.messages import new_boot
 log = logging.getLogger(__name__)
 
 
-def installation_id(data_dir: Path) -> str:
-    """The id drawn when the folder was first used; a read-only folder gets a new one each time.
+def installation_id(data_dir: Path) -> str | None:
+    """The id drawn when the folder was first used; None when it cannot be kept (each service would show another).
 
     Two nodes with one name show two ids (a cloned card shows one, but takes over the other's sessions).
     """
@@ -29,10 +29,10 @@ def installation_id(data_dir: Path) -> str:
                 pass
             finally:
                 draft.unlink()
-        return path.read_text().strip() or new_boot()
+        return path.read_text().strip() or None
     except OSError as error:
-        log.error("%s: %s; using an installation id that will not last", path, error.strerror)
-        return new_boot()
+        log.error("%s: %s; no installation id: a second node of this name is not noticed", path, error.strerror)
+        return None
 
 
 class FolderLock:

@@ -214,7 +214,7 @@ class Status(Model):
 
     state: Literal["online", "offline"] = Field(description="`offline` comes from the service or as its Last Will.")
     session: str = Field(description="Drawn at each connection; a will with another session is stale.")
-    installation: str | None = Field(None, description="Drawn once a data folder.")
+    installation: str | None = Field(None, description="Drawn once a data folder; none where it cannot be kept.")
     boot: Boot | None = Field(None, description="Process start of its streams.")
     version: str | None = Field(None, description="Of the program.")
     ts: Time | None = Field(None, description="When it was said.")
