@@ -68,8 +68,9 @@ class Service:
         cursors = self._publisher.recall(CURSORS) or {}
         for text in cursors:
             needed = self._judge.needed(Topic.parse(text), self._shelf.bundles)
-            if needed is not None:
-                cursors[text] = list(needed)
+            if needed is not None:  # what was skipped and which process starts are past stay known
+                kept = cursors[text][2:] if cursors[text][0] == needed[0] else []
+                cursors[text] = [*needed, *kept]
         self._reader.restore(cursors)
 
     def _look(self) -> None:
