@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 RESTART_MAX_S: Final = 2.0
 LOG_BYTES: Final = 20 * 2**20
+LOG_LOOK_S: Final = 60.0
 
 
 class ChildError(EmberwatchError):
@@ -42,8 +44,7 @@ class Child:
         return self._child.pid if self._child is not None and self._child.returncode is None else None
 
     async def start(self) -> None:
-        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
+        self._bound_log()
         with self.log.open("ab") as output:
             self._child = await asyncio.create_subprocess_exec(
                 *self.plan.command,
@@ -61,7 +62,7 @@ class Child:
         while True:
             assert self._child is not None
             started = time.monotonic()
-            code = await self._child.wait()
+            code = await self._ended()
             if self._stopping:
                 return
             refusals = refusals + 1 if code == EXIT_ERROR else 0
@@ -74,6 +75,24 @@ class Child:
                 return
             self.restarts += 1
             await self.start()
+
+    async def _ended(self) -> int:
+        """Wait for its end and look after its log meanwhile."""
+        assert self._child is not None
+        waiting = asyncio.ensure_future(self._child.wait())
+        try:
+            while not (await asyncio.wait([waiting], timeout=LOG_LOOK_S))[0]:
+                await asyncio.to_thread(self._bound_log)
+            return waiting.result()
+        finally:
+            waiting.cancel()
+
+    def _bound_log(self) -> None:
+        """Set a long log aside. Copied and cut, since the child has it open (for appending: it goes on at the start)."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.log.stat().st_size > LOG_BYTES:
+                shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+                os.truncate(self.log, 0)
 
     def last_words(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []

@@ -128,6 +128,31 @@ async def test_a_long_log_is_set_aside(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "it.log.1").read_text() == "x" * 11
 
 
+async def test_a_log_that_grows_long_under_a_running_child_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LOG_BYTES", 10)
+    monkeypatch.setattr(processes, "LOG_LOOK_S", 0.02)
+    go_on = tmp_path / "go on"
+    it = child(
+        tmp_path,
+        f"""
+import pathlib, time
+print("x" * 20, flush=True)
+while not pathlib.Path({str(go_on)!r}).exists():
+    time.sleep(0.01)
+print("more", flush=True)
+time.sleep(600)
+""",
+    )
+    async with watched(it):
+        await until(lambda: (tmp_path / "it.log.1").exists() and it.log.stat().st_size == 0)
+        go_on.touch()
+        await until(lambda: it.log.read_text() == "more\n")
+    assert (tmp_path / "it.log.1").read_text() == "x" * 20 + "\n"
+    assert it.restarts == 0
+
+
 def test_last_words_of_a_silent_child(tmp_path: Path) -> None:
     assert child(tmp_path, LIVE).last_words() == "it said nothing"
 
