@@ -14,7 +14,10 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from services.bus import lifecycle
-from services.bus.errors import ConfigError
+from services.bus.errors import ConfigError, JournalError
+from services.bus.installation import FolderLock
+from services.bus.messages import Status
+from services.bus.settings import BusSettings
 from services.sensor.recorded import open_recording
 from services.up import ports as port_choice
 from services.up.settings import UpSettings, add_arguments, from_arguments
@@ -27,17 +30,30 @@ console = Console(stderr=True, soft_wrap=True)
 
 async def up(settings: UpSettings, stop: asyncio.Event) -> int:
     # what can be known to be wrong is said before anything is started
-    await asyncio.to_thread(open_recording, settings.replay, settings.map)
+    recording = await asyncio.to_thread(open_recording, settings.replay, settings.map)
+    identity = await asyncio.to_thread(recording.identity, BusSettings.load().node, settings.device)
+    del recording  # the sensor holds it
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError("--data", str(settings.data), error.strerror or str(error)) from None
     if not os.access(settings.data, os.W_OK):
         raise ConfigError("--data", str(settings.data), "not writable")
+    try:
+        lock = FolderLock(settings.data)
+    except JournalError:
+        raise ConfigError("--data", str(settings.data), "another `up` uses this folder") from None
+    try:
+        return await _run(settings, identity, stop)
+    finally:
+        lock.release()
+
+
+async def _run(settings: UpSettings, identity: str, stop: asyncio.Event) -> int:
     ports = port_choice.choose(settings.port_base)
     console.print(f"Emberwatch starts (data and logs in {settings.data}) ..")
     async with System(settings, ports, os.environ.get("EMBERWATCH_DATABASE_URL")) as system:
-        console.print(_greeting(system))
+        console.print(_greeting(system, identity))
         stopping = asyncio.create_task(stop.wait())
         if settings.until_done:
             done = asyncio.create_task(_until_done(system))
@@ -82,10 +98,19 @@ async def _until_done(system: System) -> dict[str, Any]:
     return await system.summary()
 
 
-def _greeting(system: System) -> str:
+def which(sensor: Status, identity: str) -> str:
+    """Says if this replay is not the first of its recording (whose boot is `identity`), or does not begin at row 0."""
+    again = " again (what it brought earlier is kept)" if sensor.boot != identity else ""
+    at = sensor.replay
+    if at is None or not at.published:
+        return again
+    return f"{again}, which was finished earlier," if at.finished else f"{again} from row {at.published} on"
+
+
+def _greeting(system: System, identity: str) -> str:
     ports, settings = system.ports, system.settings
     lines = [
-        f"replaying {settings.replay.name} at "
+        f"replaying {settings.replay.name}{which(system.statuses['sensor'], identity)} at "
         + ("full speed" if settings.speed == "max" else f"{settings.speed} times its speed")
         + f" as node {system.node}, device {settings.device}",
         f"REST       http://127.0.0.1:{ports['ingest']}/docs",
@@ -95,6 +120,7 @@ def _greeting(system: System) -> str:
     ]
     if not settings.until_done:
         lines.insert(0, f"[bold]dashboard  http://127.0.0.1:{ports['dashboard']}[/bold]")
+        lines.append("When the recording ends it begins again.")
         lines.append("Ctrl-C stops everything; the data stays.")
     return "\n".join(lines)
 

@@ -87,7 +87,7 @@ class System:
         if "dashboard" in services:
             await self._spawn(services["dashboard"])
             await self._listening(services["dashboard"])
-        await self._online("sensor")
+        await self._online("sensor", replaying=True)
 
     # --- processes --------------------------------------------------------------------------------------------------
 
@@ -163,9 +163,10 @@ class System:
 
         await self._until(f"{path} does not answer", child, check)
 
-    async def _online(self, service: str) -> None:
+    async def _online(self, service: str, *, replaying: bool = False) -> None:
         async def check() -> bool:
-            return service in self.statuses and self.statuses[service].state == "online"
+            status = self.statuses.get(service)
+            return status is not None and status.state == "online" and (status.replay is not None or not replaying)
 
         await self._until("not online", service, check)
 

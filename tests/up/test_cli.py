@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.bus.installation import FolderLock
 from services.bus.settings import ROOT
 from services.up.ports import NAMES, is_free
 
@@ -87,6 +88,22 @@ def test_a_wrong_device_name(tmp_path: Path, recording: Path, device: str) -> No
 def test_a_data_folder_that_is_a_file(tmp_path: Path, recording: Path) -> None:
     line = up(tmp_path, "--replay", str(recording), "--data", str(recording))
     assert line == f"up: --data: {recording}: File exists"
+
+
+@pytest.mark.parametrize("database", [None, "postgresql://somewhere/else"])
+def test_a_data_folder_that_another_up_uses(
+    tmp_path: Path, recording: Path, monkeypatch: pytest.MonkeyPatch, database: str | None
+) -> None:
+    if database is not None:
+        monkeypatch.setenv("EMBERWATCH_DATABASE_URL", database)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lock = FolderLock(folder)
+    try:
+        line = up(tmp_path, "--replay", str(recording))
+    finally:
+        lock.release()
+    assert line == f"up: --data: {folder}: another `up` uses this folder"
 
 
 def test_a_data_folder_that_is_not_writable(tmp_path: Path, recording: Path) -> None:
