@@ -88,7 +88,7 @@ class Child:
             waiting.cancel()
 
     def _bound_log(self) -> None:
-        """Set a long log aside. Copied and cut, since the child has it open (for appending: it goes on at the start)."""
+        """Set a long log aside. Copied and cut, since the child has it open (to append: it goes on at the start)."""
         with contextlib.suppress(FileNotFoundError):
             if self.log.stat().st_size > LOG_BYTES:
                 shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
