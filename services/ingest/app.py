@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import RedirectResponse
 
 from services.bus.client import package_version
@@ -39,6 +40,9 @@ def create_app(settings: IngestSettings) -> FastAPI:
         summary="History, alarms and streams of every node.",
         lifespan=lifespan,
     )
+    # A page of a stranger, whose name is made to point here (DNS rebinding), must not acknowledge alarms.
+    own = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*settings.allowed_hosts, own], www_redirect=False)
     app.include_router(health.router)
     for part in (nodes, samples, scores, alarms, streams):
         app.include_router(part.router, prefix="/api/v1")

@@ -1,6 +1,7 @@
 """The REST interface, through ASGI, over a real database (and a real broker where a node must answer)."""
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import AsyncIterator
@@ -8,11 +9,16 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
+import hypothesis
 import pytest
 from fastapi import FastAPI
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from services.bus.errors import ConfigError
 from services.bus.messages import Acknowledge, format_time, read
 from services.bus.topics import Topic
 from services.ingest.app import create_app
@@ -33,15 +39,14 @@ DEVICE = "/api/v1/devices/pi/pack-1"
 async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         yield client
 
 
-def settings(url: str, folder: Path, port: int) -> IngestSettings:
-    return IngestSettings.load(
-        database_url=url, data_dir=folder, broker_port=port, heartbeat_s=1.0, command_timeout_s=3.0, rollup_s=0.2
-    )
+def settings(url: str, folder: Path, port: int, **more: Any) -> IngestSettings:
+    quick: dict[str, Any] = {"heartbeat_s": 1.0, "command_timeout_s": 3.0, "rollup_s": 0.2}
+    return IngestSettings.load(database_url=url, data_dir=folder, broker_port=port, **quick | more)
 
 
 @pytest.fixture
@@ -186,6 +191,7 @@ async def test_scores_and_history_are_listed(api: httpx.AsyncClient, writer: Wri
         (f"{DEVICE}/samples?channels=volts", 404, "no device pack-1 of node pi"),
         (f"{DEVICE}/samples?from=yesterday", 422, "from"),
         (f"{DEVICE}/samples?from=2020-01-01T00:00:00Z&to=2019-01-01T00:00:00Z", 422, "is not after"),
+        (f"{DEVICE}/samples?profile=%00", 422, "a zero byte"),
         (f"{DEVICE}/samples?resolution=5", 422, "resolution"),
         (f"{DEVICE}/samples?limit=0", 422, "limit"),
         ("/api/v1/devices/pi/a%20b/samples", 422, "use 1 to 64"),
@@ -198,6 +204,105 @@ async def test_a_wrong_request_says_what_is_wrong(api: httpx.AsyncClient, path: 
     response = await api.get(path)
     assert response.status_code == status
     assert said in response.text
+
+
+COMMAND = "/api/v1/alarms/pi/pack-1/cell_spread/acknowledge"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "", "127.0.0.1.nip.io"]
+)
+async def test_a_page_of_a_foreign_name_cannot_give_commands(api: httpx.AsyncClient, host: str) -> None:
+    response = await api.post(COMMAND, json={"by": "mallory"}, headers={"Host": host})
+    assert (response.status_code, response.text) == (400, "Invalid host header")
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "ingest:8000", "LOCALHOST"])
+async def test_it_answers_under_its_own_names(api: httpx.AsyncClient, host: str) -> None:
+    assert (await api.get("/api/v1/nodes", headers={"Host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("more", "host"),
+    [
+        ({"http_host": "192.168.1.5"}, "192.168.1.5:8000"),
+        ({"http_host": "fd00::5"}, "[fd00::5]:8000"),
+        ({"allowed_hosts": ["*"]}, "anything.example"),
+        ({"allowed_hosts": ["*.example.org"]}, "emberwatch.example.org"),
+    ],
+)
+async def test_further_hosts_are_allowed_by_setting(
+    postgres_url: str, tmp_path: Path, more: dict[str, Any], host: str
+) -> None:
+    async with client_of(create_app(settings(postgres_url, tmp_path, free_port(), **more))) as api:
+        assert (await api.get("/api/v1/nodes", headers={"Host": host})).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["example.org:8000", "http://example.org", "a*.example.org", ""])
+def test_a_wrong_allowed_host_is_named(host: str) -> None:
+    with pytest.raises(ConfigError, match="allowed_hosts"):
+        IngestSettings.load(allowed_hosts=[host])
+
+
+TEXT = st.one_of(
+    st.text(max_size=60),
+    st.sampled_from(
+        ["", "0", "-1", "1", "1e3", "9" * 30, "\0", "true", "null", "raw", "voltage", "voltage,,", "..", "*"]
+    ),
+    st.datetimes().map(lambda time: f"{time.isoformat()}Z"),
+    st.sampled_from(["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999-23:59", "2016-02-30T00:00:00Z", "1e300"]),
+    st.tuples(
+        st.integers(-(10**19), 10**19)
+        | st.sampled_from([-62135596800 * 10**6, 253402300799 * 10**6, 1459468740 * 10**6]),
+        st.integers(-5, 2**54) | st.just(0),
+        st.integers(-5, 2**32) | st.just(1),
+    ).map(lambda cursor: base64.urlsafe_b64encode(" ".join(map(str, cursor)).encode()).decode().rstrip("=")),
+)
+GIVEN = [
+    "after",
+    "from",
+    "to",
+    "channels",
+    "limit",
+    "resolution",
+    "profile",
+    "model",
+    "node",
+    "device",
+    "rule",
+    "active",
+]
+PATHS = [
+    *(f"{DEVICE}/{kind}" for kind in ("samples", "scores", "estimates")),
+    *("/api/v1/alarms", "/api/v1/alarms/history", "/api/v1/streams", "/api/v1/quarantine", "/api/v1/devices"),
+]
+
+
+async def test_whatever_is_asked_is_answered_or_refused(
+    api: httpx.AsyncClient, writer: Writer, layout: StoredLayout, connection: Any
+) -> None:
+    await store(writer, [sample(seq) for seq in range(3)], layout, TOPIC)
+    while await work_off(connection):
+        pass
+    loop = asyncio.get_running_loop()
+
+    @hypothesis.settings(max_examples=300, deadline=None, derandomize=True, database=None)
+    @example(f"{DEVICE}/samples", {"from": "9999-12-31T01:00-2300"})
+    @example(f"{DEVICE}/samples", {"to": "0001-01-01T00:00:00+01:00"})
+    @example(f"{DEVICE}/samples", {"from": "0001-01-01T00:00:00Z", "resolution": "3600"})
+    @example(f"{DEVICE}/samples", {"profile": "\0"})
+    @example(f"{DEVICE}/scores", {"model": "\0"})
+    @example("/api/v1/alarms", {"node": "\0"})
+    @example("/api/v1/alarms/history", {"rule": "\0"})
+    @example("/api/v1/streams", {"device": "\0"})
+    @given(path=st.sampled_from(PATHS), query=st.dictionaries(st.sampled_from(GIVEN), TEXT, max_size=4))
+    def ask(path: str, query: dict[str, str]) -> None:
+        given_as_bytes = urlencode({k: v.encode("utf-8", "surrogatepass") for k, v in query.items()})
+        asking = api.get(f"{path}?{given_as_bytes}")
+        response = asyncio.run_coroutine_threadsafe(asking, loop).result(20)
+        assert response.status_code < 500, response.text
+
+    await asyncio.to_thread(ask)
 
 
 async def test_an_unknown_channel_is_named(api: httpx.AsyncClient, writer: Writer, layout: StoredLayout) -> None:

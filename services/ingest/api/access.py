@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Path, Query, Request
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field
 
 from services.bus.topics import check_name
 from services.ingest.service import Ingest
@@ -26,13 +26,30 @@ def _name(value: str) -> str:
     return check_name("name", value)
 
 
+def _text(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a zero byte is in no name")
+    return value
+
+
+def _time(value: datetime) -> datetime:
+    """In UTC; what lies beyond the calendar with its offset becomes the last time that can be reckoned with."""
+    try:
+        return min(max(value.astimezone(UTC), EARLIEST), LATEST)
+    except OverflowError:
+        return EARLIEST if value.year == 1 else LATEST
+
+
 Service = Annotated[Ingest, Depends(running)]
 Database = Annotated[Any, Depends(database)]
 Name = Annotated[str, BeforeValidator(_name), Path(examples=["pack-1"])]
-OptionalName = Annotated[str | None, Query(examples=["pack-1"])]
-From = Annotated[AwareDatetime | None, Query(alias="from", examples=["2026-11-21T08:00:00Z"])]
-To = Annotated[AwareDatetime | None, Query(examples=["2026-11-21T09:00:00Z"], description="Not included.")]
+Text = Annotated[str, AfterValidator(_text)]
+Moment = Annotated[AwareDatetime, AfterValidator(_time)]
+OptionalName = Annotated[Text | None, Query(examples=["pack-1"])]
+From = Annotated[Moment | None, Query(alias="from", examples=["2026-11-21T08:00:00Z"])]
+To = Annotated[Moment | None, Query(examples=["2026-11-21T09:00:00Z"], description="Not included.")]
 After = Annotated[str | None, Query(max_length=200, description="`next` of the page before.")]
+EARLIEST, LATEST = datetime(1000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 FIRST, LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
@@ -60,7 +77,7 @@ class Cursor(BaseModel):
             plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
             microseconds, seq, stream = map(int, plain.split(" "))
             ts = datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
-            if not (0 <= seq < 2**53 and 0 <= stream < 2**31):
+            if not (FIRST <= ts < LAST and 0 <= seq < 2**53 and 0 <= stream < 2**31):
                 raise ValueError(plain)
         except (ValueError, OverflowError, OSError, binascii.Error):
             raise HTTPException(422, f"after: {text[:40]!r} is not a cursor that this interface gave") from None

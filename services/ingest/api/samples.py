@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import BaseModel, Field
 
 from services.bus.messages import LayoutChannel
-from services.ingest.api.access import LAST, After, Cursor, Database, From, Name, Problem, To, streams_of
+from services.ingest.api.access import LAST, After, Cursor, Database, From, Name, Problem, Text, To, streams_of
 from services.ingest.api.columns import EXPRESSIONS_MAX, Place, places, raw_page, rollup_columns, rollup_page
 
 router = APIRouter(tags=["samples"])
@@ -46,7 +46,7 @@ async def samples(
     device: Name,
     start: From = None,
     to: To = None,
-    profile: Annotated[str, Query(max_length=64)] = "battery",
+    profile: Annotated[Text, Query(max_length=64)] = "battery",
     resolution: Annotated[Resolution, Query(description="`auto` = the finest that answers with few points.")] = "auto",
     channels: Annotated[str | None, Query(max_length=4000, examples=["voltage,cell_voltages"])] = None,
     limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000,

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from services.bus.messages import Estimated, SampleId, Time, Window
-from services.ingest.api.access import LAST, After, Cursor, Database, From, Name, Problem, To, streams_of
+from services.ingest.api.access import LAST, After, Cursor, Database, From, Name, Problem, Text, To, streams_of
 
 router = APIRouter(tags=["scores"])
 Limit = Annotated[int, Query(ge=1, le=10_000)]
-OptionalText = Annotated[str | None, Query(max_length=64)]
+OptionalText = Annotated[Text | None, Query(max_length=64)]
 
 
 class ScoreItem(BaseModel):
