@@ -104,7 +104,7 @@ def which(sensor: Status, identity: str) -> str:
     at = sensor.replay
     if at is None or not at.published:
         return again
-    return f"{again}, which was finished earlier," if at.finished else f"{again} from row {at.published} on"
+    return f"{again}, which was finished earlier," if at.published >= at.rows else f"{again} from row {at.published} on"
 
 
 def _greeting(system: System, identity: str) -> str:

@@ -13,6 +13,7 @@ FIRST, SECOND = "a" * 16, "b" * 16
     [
         (FIRST, 0, False, ""),
         (FIRST, 70, False, " from row 70 on"),
+        (FIRST, 100, False, ", which was finished earlier,"),  # what it says first
         (FIRST, 100, True, ", which was finished earlier,"),
         (SECOND, 0, False, " again (what it brought earlier is kept)"),
         (SECOND, 70, False, " again (what it brought earlier is kept) from row 70 on"),
