@@ -3,6 +3,7 @@
 Windows come out of the inference service's own reduction, so a net is trained on what it will be given.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,7 @@ from services.inference.reduce import Reducer
 from services.inference.window import Windows
 
 Part = Literal["train", "threshold", "test", "late"]
-FEW_CELLS: Final = 0.5  # of the cells must have a true voltage, else the row has none
+PROBE_MISSING: Final = (0.0, 255.0)  # raw values of a probe that says nothing
 CELL_RANGE: Final = (0.5, 5.5)  # V; zeros mean missing, car1 row 7793 reads 66 V
 
 
@@ -32,10 +33,11 @@ class Vehicle:
     period_s: float
     healthy_until: datetime | None = None
     unhealthy: tuple[int, ...] = (1, 2, 3)
+    probe_offset: float = -40.0  # probes are raw bytes, degC + 40
 
 
 VEHICLES: Final = {
-    "car1": Vehicle("car1.parquet", 1.0),
+    "car1": Vehicle("car1.parquet", 1.0, probe_offset=0.0),
     # Cell V_82 drifts away from about July 2019; June is in neither span. Its early warnings of levels 2 and 3 are
     # single rows scattered over the days with an ordinary cell spread; those of level 1 come with 0.17 V.
     "car2": Vehicle("car2.parquet", 30.0, datetime(2019, 6, 1), unhealthy=(1,)),
@@ -93,13 +95,21 @@ def read_rows(
         "voltage": column("BMSBatteryVoltage"),
         "current": -column("BMSBatteryCurrent"),  # the files count discharge positive
         "cell_voltages": cells,
-        "cell_voltage_max": column("BMSCellVoltageMax"),
-        "cell_voltage_min": column("BMSCellVoltageMin"),
-        "temperature_max": column("BMSProbeTempMax"),
-        "temperature_min": column("BMSProbeTempMin"),
     }
-    for name in ("voltage", "cell_voltage_max", "cell_voltage_min"):
-        channels[name] = np.where(channels[name] > 0, channels[name], np.nan)
+    channels["voltage"] = np.where(channels["voltage"] > 0, channels["voltage"], np.nan)
+    # as the sensor derives them: the BMS's own extremes lag by up to 50 mV, and are not what will be judged
+    probes = np.stack(
+        [column(name) for name in names if name.startswith("T_")] or [np.full(len(cells), np.nan)], axis=1
+    )
+    probes[np.isin(probes, PROBE_MISSING)] = np.nan
+    for name, part, scalar in (("cell_voltage", cells, "BMSCellVoltage"), ("temperature", probes, "BMSProbeTemp")):
+        offset = vehicle.probe_offset if name == "temperature" else 0.0
+        for end, extreme in (("max", np.nanmax), ("min", np.nanmin)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a row in which no element reads
+                derived = extreme(part, axis=1) + offset
+            said = column(f"{scalar}{end.capitalize()}")
+            channels[f"{name}_{end}"] = np.where(np.isnan(derived), said, derived).astype(np.float32)
     level = column("BMSWarningInformation") if "BMSWarningInformation" in names else np.zeros(len(cells))
     return table["tboxTime"].to_numpy(), channels, np.isin(level, vehicle.unhealthy)
 

@@ -10,14 +10,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from services.inference.bundle import load_bundle
+from services.sensor.recorded import open_recording
 from tests.training.synthetic import write_vehicles
 from training.dyad import CHANNELS, ConvDyad, GruDyad
 from training.export import FLOAT_WORK, export_float, operators, quantize
 from training.fit import Recipe, Tensors, fit, tensors
 from training.train import balanced_quantile, score, train
-from training.vehicles import WindowSet, WindowShape, cut
+from training.vehicles import Vehicle, WindowSet, WindowShape, cut, read_rows
 
 pytestmark = pytest.mark.training
+RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
 SHORT = Recipe(steps=80, batch=16)
 
 
@@ -129,3 +131,13 @@ def test_missing_recording_is_named(tmp_path: Path) -> None:
 def test_quantile_weighs_vehicles_alike() -> None:
     assert balanced_quantile([np.arange(100.0), np.array([1000.0])], 0.5) == 99.0
     assert balanced_quantile([np.arange(100.0), np.array([1000.0])], 0.25) == pytest.approx(49, abs=1)
+
+
+def test_a_net_is_trained_on_what_the_sensor_will_say() -> None:
+    recording = open_recording(RECORDINGS / "car2.parquet", None)
+    _, channels, _ = read_rows(Vehicle("car2.parquet", 30.0), RECORDINGS)
+    for chunk in recording.chunks():
+        for row, (said, quality) in enumerate(chunk.rows, chunk.first):
+            for name in ("voltage", "current", "cell_voltage_max", "cell_voltage_min", "temperature_max"):
+                if name not in quality:
+                    assert channels[name][row] == pytest.approx(said[name], abs=2e-3), (row, name)
