@@ -150,7 +150,9 @@ class EmbeddedPostgres:
                 os.chown(path, user.pw_uid, user.pw_gid)
         prefix, identity = _become(user, self.cluster)
         command = [*prefix, str(binary("initdb")), "-D", str(self.cluster), "-U", "postgres"]
-        command += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        command += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--locale=C"]
+        if "fsync=off" in self.options:  # without, a power cut soon afterwards leaves a cluster that never starts
+            command.append("--no-sync")
         done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False, **identity)
         if done.returncode != 0:
             (self.cluster / "PG_VERSION").unlink(missing_ok=True)

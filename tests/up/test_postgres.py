@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import psutil
@@ -89,6 +90,24 @@ async def test_only_who_knows_the_password_may_in_and_only_from_here(folder: Pat
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == server.port
         }
         assert listening == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(("options", "synced"), [((), True), (OPTIONS, False)])
+async def test_a_new_cluster_is_on_the_disk_before_it_is_used_unless_nothing_is_to_be(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], synced: bool
+) -> None:
+    said: list[str] = []
+    run = subprocess.run
+
+    def listen(*arguments: Any, **more: Any) -> subprocess.CompletedProcess[str]:
+        done: subprocess.CompletedProcess[str] = run(*arguments, **more)
+        said.append(done.stdout)
+        return done
+
+    monkeypatch.setattr(subprocess, "run", listen)
+    async with EmbeddedPostgres(folder, free_port(), options=options):
+        (output,) = said
+        assert ("syncing data to disk ... ok" in output) == synced  # initdb's own words
 
 
 async def test_a_second_launcher_is_refused(folder: Path) -> None:
