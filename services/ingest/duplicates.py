@@ -13,16 +13,30 @@ from services.ingest.rows import Entry, StreamKey, row
 log = logging.getLogger(__name__)
 
 RULE: Final = "two_installations"
+_KEPT: Final = "SELECT device, state FROM alarm WHERE node = $1 AND rule = $2"
 
 
 class DuplicateNodes:
-    """Raises and clears the alarm `cloud/{node}/alarm/two_installations`."""
+    """Raises and clears the alarm `cloud/{node}/alarm/two_installations`.
+
+    Nobody keeps it in a state machine, so nobody acknowledges it: when it is over it is normal.
+    """
 
     def __init__(self, bus: Bus, installations: Installations | None = None) -> None:
         self._bus = bus
         self._installations = installations or Installations()
         self._boot, self._seq = new_boot(), 0
         self._alarms: dict[str, Alarm] = {}
+        self._revision = 0
+
+    async def resume(self, pool: Any, now: float) -> None:
+        """Take over what an earlier run has raised, from table `alarm`."""
+        for row_ in await pool.fetch(_KEPT, CLOUD_NODE, RULE):
+            kept = AlarmStatus.model_validate_json(row_["state"])
+            self._revision = max(self._revision, kept.revision)
+            self._alarms[row_["device"]] = Alarm.model_validate(kept.model_dump(include=set(Alarm.model_fields)))
+            if kept.active or not kept.acknowledged:
+                self._installations.resume(row_["device"], now)
 
     async def heard(self, node: str, installation: str, now: float) -> list[Entry]:
         """Take a node's installation id; the history's entry when that raises the alarm."""
@@ -50,13 +64,13 @@ class DuplicateNodes:
         """The history's entries of alarms that have ended."""
         entries = []
         for node in self._installations.over(now):
-            ended = {"state": "rtn_unacknowledged", "active": False, "cleared_at": datetime.now(UTC)}
+            ended = {"state": "normal", "active": False, "acknowledged": True, "cleared_at": datetime.now(UTC)}
             entries.append(await self._publish(node, self._alarms[node].model_copy(update=ended), "cleared"))
         return entries
 
     async def _publish(self, node: str, alarm: Alarm, change: str) -> Entry:
         now = datetime.now(UTC)
-        revision = int(now.timestamp() * 1000)  # rises over restarts, too
+        self._revision = revision = max(self._revision + 1, int(now.timestamp() * 1000))  # rises over restarts, too
         self._alarms[node] = alarm
         fields: dict[str, Any] = {"boot": self._boot, "revision": revision, "alarms": {}}
         status = AlarmStatus.model_validate(alarm.model_dump() | fields)

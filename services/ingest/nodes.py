@@ -73,10 +73,14 @@ class Installations:
         self._conflict[node] = now
         return recent
 
+    def resume(self, node: str, now: float) -> None:
+        """A conflict was known before our own start: it lasts until it has been quiet from now on."""
+        self._conflict[node] = now
+
     def over(self, now: float) -> list[str]:
         """Nodes whose conflict has ended."""
         ended = [node for node, at in self._conflict.items() if now - at >= self.quiet_s]
         for node in ended:
             del self._conflict[node]
-            self._heard[node] = {self._last[node]: now}
+            self._heard[node] = {self._last[node]: now} if node in self._last else {}
         return ended

@@ -52,6 +52,7 @@ class Ingest:
         self.pool = await connect(self.settings.database_url)
         self.healer = Healer(self.bus, self.pool, self.heartbeats, self.settings)
         self.duplicates = DuplicateNodes(self.bus)
+        await self.duplicates.resume(self.pool, time.monotonic())
         self.consumer = Consumer(
             self.pool,
             self.healer,

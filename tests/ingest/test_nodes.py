@@ -48,6 +48,16 @@ def test_a_replaced_installation_is_no_conflict_and_two_that_alternate_are() -> 
     assert seen.heard("pi", "a", 606.0) == []
 
 
+def test_a_conflict_known_before_a_restart_ends_when_it_is_quiet_and_goes_on_while_it_is_not() -> None:
+    gone, there = Installations(quiet_s=600), Installations(quiet_s=600)
+    for seen in (gone, there):
+        seen.resume("pi", 0.0)
+        assert seen.over(599.0) == []
+    assert [there.heard("pi", name, at) for name, at in (("a", 597.0), ("b", 598.0), ("a", 599.0))][-1] == ["a", "b"]
+    assert (gone.over(600.0), there.over(600.0)) == (["pi"], [])
+    assert there.over(1199.0) == ["pi"]
+
+
 def test_an_installation_that_comes_back_after_a_long_time_is_no_conflict() -> None:
     seen = Installations(quiet_s=600)
     for at, name in ((0.0, "a"), (1.0, "b")):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from services.bus.client import Bus
-from services.bus.messages import Fetch, format_time, read, write
+from services.bus.messages import AlarmStatus, Fetch, format_time, read, write
 from services.bus.publisher import Publisher
 from services.bus.settings import BusSettings
 from services.bus.topics import Topic, topic_filter
@@ -51,6 +51,13 @@ async def ingest_of(url: str, folder: Path, broker: Broker, **more: Any) -> Asyn
 def counted(connection: Any, query: str, wanted: int) -> Callable[[], Any]:
     async def reached() -> bool:
         return int(await connection.fetchval(query)) >= wanted
+
+    return reached
+
+
+def idle(ingest: Ingest) -> Callable[[], Any]:
+    async def reached() -> bool:
+        return ingest.writer.available and ingest.lag_s == 0
 
     return reached
 
@@ -332,22 +339,55 @@ async def test_a_sample_may_come_before_its_layout(
     assert await connection.fetchval("SELECT count(*) FROM quarantine") == 0
 
 
+async def say(node: Client, *installations: str, first: int = 0) -> None:
+    """Heartbeats of a node's sensor, from second `first` on."""
+    for second, installation in enumerate(installations, first):
+        status = {
+            **{"state": "online", "session": installation, "installation": installation, "boot": BOOT},
+            "ts": format_time(START.replace(second=second)),
+        }
+        await asyncio.to_thread(node.publish, STATUS, payload(status), retain=True)
+
+
 async def test_two_installations_under_one_name_raise_an_alarm(
     postgres_url: str, connection: Any, tmp_path: Path, broker: Broker
 ) -> None:
     async with ingest_of(postgres_url, tmp_path, broker):
         with await asyncio.to_thread(broker.client().__enter__) as node:
-            for beat, installation in enumerate(("aa", "bb", "aa", "bb")):
-                status = {
-                    **{"state": "online", "session": installation, "installation": installation, "boot": BOOT},
-                    "ts": format_time(START.replace(second=beat)),
-                }
-                await asyncio.to_thread(node.publish, STATUS, payload(status), retain=True)
+            await say(node, "aa", "bb", "aa", "bb")
             await until(counted(connection, "SELECT count(*) FROM alarm WHERE active", 1))
             await until(counted(connection, "SELECT count(*) FROM event", 1))
     alarm = await connection.fetchrow("SELECT node, device, rule, state ->> 'text' AS text FROM alarm")
     assert tuple(alarm)[:3] == ("cloud", "pi", "two_installations")
     assert "aa, bb" in alarm["text"]
+
+
+async def test_a_restart_neither_raises_two_installations_again_nor_forgets_to_end_it(
+    postgres_url: str, connection: Any, tmp_path: Path, broker: Broker
+) -> None:
+    with await asyncio.to_thread(broker.client().__enter__) as node:
+        async with ingest_of(postgres_url, tmp_path, broker):
+            await say(node, "aa", "bb", "aa", "bb")
+            await until(counted(connection, "SELECT count(*) FROM alarm WHERE active", 1))
+            await until(counted(connection, "SELECT count(*) FROM event", 1))
+        raised = await connection.fetchrow("SELECT revision, state ->> 'occurrence' AS occurrence FROM alarm")
+        async with ingest_of(postgres_url, tmp_path, broker) as ingest:
+            await say(node, "aa", "bb", "aa", "bb", "aa", first=10)
+            await until(counted(connection, "SELECT count(*) FROM node_status WHERE status ->> 'ts' LIKE '%:14%'", 1))
+            assert ingest.bus.counters["two_installations"] == 0
+            await until(idle(ingest))
+        async with ingest_of(postgres_url, tmp_path, broker) as ingest:  # by now the clone is switched off
+            ingest.duplicates._installations.quiet_s = 0.2
+            await until(counted(connection, "SELECT count(*) FROM alarm WHERE NOT active", 1))
+            await until(counted(connection, "SELECT count(*) FROM event", 2))
+            await until(idle(ingest))
+    ended = await connection.fetchrow("SELECT revision, state ->> 'occurrence' AS occurrence, state FROM alarm")
+    state = AlarmStatus.model_validate_json(ended["state"])
+    assert (state.state, state.active, state.acknowledged, state.count) == ("normal", False, True, 1)
+    assert ended["occurrence"] == raised["occurrence"]
+    assert ended["revision"] > raised["revision"]
+    types = await connection.fetch("SELECT type FROM event ORDER BY revision")
+    assert [t["type"] for t in types] == ["raised", "cleared"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

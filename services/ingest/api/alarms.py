@@ -130,7 +130,7 @@ async def command(
     if action == "shelve" and seen.until is None:
         raise HTTPException(422, "until: a shelf needs an absolute end")
     if node == CLOUD_NODE and rule == "two_installations":
-        raise HTTPException(422, "two_installations: ends by itself when one installation publishes as that node")
+        raise HTTPException(422, "two_installations: takes no commands; normal 10 min after one has fallen silent")
     timeout_s = ingest.settings.command_timeout_s
     order = Acknowledge.model_validate(
         seen.model_dump()
