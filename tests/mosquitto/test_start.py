@@ -108,6 +108,31 @@ def test_passwords_are_hashed_and_files_are_private(tmp_path: Path) -> None:
         assert b"hush" not in file.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("role", "variables"),
+    [
+        ("gateway", {"EMBERWATCH_NODE": "pi", "EMBERWATCH_LAN_PASSWORD": "-hu$h'#"}),
+        ("cloud", {"EMBERWATCH_CLOUD_USERS": "ingest:-hu$h'# pi:p"}),
+    ],
+)
+def test_a_health_check_reads_its_password_from_a_private_file(
+    tmp_path: Path, role: str, variables: dict[str, str]
+) -> None:
+    port, folder = free_ports(1)[0], tmp_path / "mosquitto" / role
+    user = "lan" if role == "gateway" else "ingest"
+    ports = {"EMBERWATCH_LAN_PORT": str(port), "EMBERWATCH_CLOUD_PORT": str(port)}
+    private = {"XDG_CONFIG_HOME": str(folder)}
+    broker = Broker(role, port, variables | ports | private, tmp_path, (user, "-hu$h'#"))
+    broker.start()
+    try:
+        ask = ["mosquitto_sub", "-p", str(port), "-t", "$SYS/broker/version", "-C", "1", "-W", "4"]
+        answer = subprocess.run(ask, env=os.environ | private, capture_output=True, text=True, timeout=10, check=False)
+        assert answer.stdout.startswith("mosquitto version"), answer.stderr
+    finally:
+        broker.stop()
+    assert stat.S_IMODE((folder / "mosquitto_sub").stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize("content", [bytes(4096), b"", b"not a database"], ids=["zeros", "empty", "foreign"])
 def test_a_damaged_database_is_moved_aside_and_the_broker_starts(broker: Broker, content: bytes) -> None:
     broker.stop()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 import urllib.request
@@ -16,8 +17,19 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = f"emberwatch-test-{os.getpid()}"
 FILES = ["-f", "docker-compose.yml", "-f", "deploy/docker/compose.ci.yml"]
 PUBLISHED = ["LAN_PORT", "CLOUD_LISTEN", "TLS_PORT", "REST_PORT", "DASHBOARD_PORT"]
+# Moving tags: a mirror may not have the patch versions that are the default.
+IMAGES = {
+    "EMBERWATCH_MOSQUITTO_IMAGE": "eclipse-mosquitto:2",
+    "EMBERWATCH_POSTGRES_IMAGE": "postgres:15",
+    "EMBERWATCH_PYTHON_IMAGE": "python:3.11-slim-bookworm",
+}
 DEMO = {"sensor", "inference", "alert", "alert-cloud", "ingest", "dashboard", "postgres"}
 DEMO |= {"broker-local", "broker-gateway", "broker-cloud"}
+
+SECRETS = {
+    f"EMBERWATCH_{name}_PASSWORD": f"secret-{name}"
+    for name in ("LAN", "CLOUD", "INGEST", "ALERT", "DASHBOARD", "DATABASE")
+}
 
 pytestmark = pytest.mark.docker
 
@@ -26,7 +38,7 @@ def compose(*arguments: str, timeout_s: float = 120, variables: dict[str, str] |
     """Run docker compose in the checkout; returns its output. Raises AssertionError with the errors."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EMBERWATCH_", "COMPOSE_"))}
     command = ["docker", "compose", "-p", PROJECT, *FILES, *arguments]
-    environment = inherited | {"DOCKER_BUILDKIT": "0"} | (variables or {})
+    environment = inherited | IMAGES | {"DOCKER_BUILDKIT": "0"} | (variables or {})
     result = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
     )
@@ -54,6 +66,17 @@ def test_nothing_is_published_beyond_this_machine_and_nobody_is_root(docker_engi
         assert ":" in service.get("image", ""), name
     assert content["networks"]["edge"]["internal"]
     assert content["networks"]["store"]["internal"]
+
+
+def test_images_are_pinned_to_patch_versions_and_no_password_stands_in_a_command(docker_engine: str) -> None:
+    pinned = dict.fromkeys(IMAGES, "")
+    content = json.loads(compose("--profile", "*", "config", "--format", "json", variables=pinned | SECRETS))
+    for name, service in content["services"].items():
+        bases = [service["build"]["args"]["PYTHON_IMAGE"]] if "build" in service else [service["image"]]
+        assert all(re.search(r":\d+\.\d+(\.\d+)?(-|$)", base) for base in bases), (name, bases)
+        said = json.dumps([service.get("healthcheck"), service.get("command"), service.get("entrypoint")])
+        assert "PASSWORD" not in said, name
+        assert not any(secret in said for secret in SECRETS.values()), name
 
 
 @pytest.mark.parametrize("role", ["broker-gateway", "broker-cloud"])
@@ -91,8 +114,19 @@ def test_the_demo_serves_moving_samples_and_the_dashboard(demo: dict[str, str]) 
     status, page = fetch(f"http://127.0.0.1:{demo['EMBERWATCH_DASHBOARD_PORT']}/")
     assert status == 200
     assert b"<title>" in page
+    asked = compose("exec", "-T", "dashboard", "python", "-c", ASK_INGEST)
+    assert asked.split() == ["200", "400"]  # under the name that the dashboard uses, and under a stranger's
     states = [json.loads(line) for line in compose("ps", "-a", "--format", "json").splitlines()]
     assert {state["Service"]: state["Health"] for state in states} == dict.fromkeys(DEMO, "healthy")
+
+
+ASK_INGEST = """
+import http.client
+for host in ("ingest:8000", "evil.example"):
+    connection = http.client.HTTPConnection("ingest", 8000, timeout=10)
+    connection.request("GET", "/api/v1/nodes", headers={"Host": host})
+    print(connection.getresponse().status)
+"""
 
 
 def fetch(url: str) -> tuple[int, bytes]:
