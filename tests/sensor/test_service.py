@@ -121,6 +121,7 @@ def test_every_row_comes_once_in_order_as_recorded_and_asks_are_answered(broker:
         for wrong in (b"{", b'{"correlation_id": "b", "action": "dance"}', b'{"action": "backfill"}'):
             client.publish(COMMAND, wrong)
         wait(client, STATUS, lambda s: s[-1]["counters"].get("rejected") == 3)
+        assert (recording.parent / "sensor.log").read_text().count(" rejected (") == 1  # once in ten seconds
         process.terminate()
         assert process.wait(20) == 0
         assert wait(client, STATUS, lambda s: s[-1]["state"] == "offline")[-1]["session"] == status.session
