@@ -137,6 +137,11 @@ class Engine:
             changes += self.register.suppress(device, rule, channel, None, now.wall, now.mono)
         return changes
 
+    def counters(self) -> dict[str, int]:
+        """What was set aside so far."""
+        out_of_order = sum(stream.out_of_order for stream in self.streams.values())
+        return {"stale_wills": self.liveness.stale_wills, "out_of_order": out_of_order}
+
     # --- commands ---------------------------------------------------------------------------------------------------
 
     def command(self, device: str, command: Acknowledge, now: Now) -> tuple[Reply, list[Change]]:

@@ -143,6 +143,8 @@ class Service:
         lines, colour = frame(view), led([e.severity for e in view.alarms])
         self._bus.display = lines
         self._bus.counters.set("alarms_shown", len(view.alarms))
+        for name, value in self._engine.counters().items():
+            self._bus.counters.set(name, value)
         for output in self._outputs:
             try:
                 output.show(lines, colour)

@@ -378,6 +378,14 @@ def test_a_service_that_dies_alarms_and_comes_back() -> None:
     assert (cleared.channel, cleared.type) == ("inference", "cleared")
 
 
+def test_what_is_set_aside_is_counted() -> None:
+    e = engine()
+    e.take(*status("sensor", session="c2"), Now(1.0, 1e9))
+    e.take(*status("sensor", "offline", session="c1"), Now(1.1, 1e9))
+    judge(e, sample(5, voltage=355.0), sample(4, voltage=355.0))
+    assert e.counters() == {"stale_wills": 1, "out_of_order": 1}
+
+
 def test_telemetry_topic_is_that_of_the_samples() -> None:
     e = engine()
     judge(e, sample(0, voltage=355.0))
