@@ -101,5 +101,6 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(str(path), "file", error.strerror or str(error)) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError) as error:
+        # PyYAML lets through what int() and date() raise at a wrong value, and a nesting too deep for it
         raise ConfigError(str(path), "file", " ".join(str(error).split())) from None

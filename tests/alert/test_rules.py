@@ -1,11 +1,15 @@
 """Rule files: what is wrong is named by file, rule and key."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from services.alert.rules import LimitRule, load_rules
+from services.alert.rules import LimitRule, RuleSet, load_rules
 from services.bus.errors import ConfigError
 from services.bus.profiles import load_profile
 from services.bus.settings import ROOT
@@ -80,6 +84,33 @@ def test_a_silence_rule_does_not_belong_into_a_profile(tmp_path: Path) -> None:
     silent = {"name": "s", "kind": "broker", "severity": "high", "text": "x", "why": "a good reason"}
     with pytest.raises(ConfigError, match="kind broker does not belong"):
         rules_of(tmp_path, yaml_of(silent, profile="battery"))
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.dates(), st.binary(max_size=4)
+)
+WORDS = st.sampled_from(sorted({"profile", "watch", "rules", "name", "kind", "when", "escalate", "node", *GOOD}))
+TREES = st.recursive(
+    SCALARS | WORDS,
+    lambda part: st.lists(part, max_size=4) | st.dictionaries(WORDS | SCALARS, part, max_size=5),
+    max_leaves=20,
+)
+CHANGED = st.dictionaries(WORDS, TREES, max_size=3).map(lambda change: GOOD | change)
+FILES = TREES | st.fixed_dictionaries({"rules": st.lists(CHANGED | TREES, max_size=3)}, optional={"profile": TREES})
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(FILES)
+def test_any_structure_is_a_rule_set_or_is_refused(tmp_path: Path, content: Any) -> None:
+    with suppress(ConfigError):
+        assert isinstance(rules_of(tmp_path, yaml.safe_dump(content, allow_unicode=True)), RuleSet)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(alphabet="profile: batery\n -[]{}&*!?|>'\"0123456789~.#%@", max_size=80))
+def test_any_text_is_a_rule_set_or_is_refused(tmp_path: Path, text: str) -> None:
+    with suppress(ConfigError):
+        assert isinstance(rules_of(tmp_path, text), RuleSet)
 
 
 def test_defaults(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """Settings: the environment over the file over the defaults; errors name file or variable, and key."""
 
+from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import Field
 
 from services.bus.errors import ConfigError
@@ -97,6 +101,43 @@ def test_a_wrong_variable_is_refused_by_name(config: Path, monkeypatch: pytest.M
     monkeypatch.setenv("EMBERWATCH_BROKER_PORT", "0")
     error = refusal()
     assert (error.where, error.key) == ("EMBERWATCH_BROKER_PORT", "broker_port")
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.dates(), st.binary(max_size=4)
+)
+KEYS = st.sampled_from(["bus", "alert", *Own.model_fields])
+TREES = st.recursive(
+    SCALARS,
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(KEYS | SCALARS, part, max_size=4),
+    max_leaves=15,
+)
+SECTION = st.dictionaries(KEYS, TREES, max_size=4) | TREES
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TREES | st.fixed_dictionaries({}, optional={"bus": SECTION, "alert": SECTION}))
+def test_any_structure_is_settings_or_is_refused(config: Path, content: Any) -> None:
+    config.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    with suppress(ConfigError):
+        assert isinstance(Own.load(), Own)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bus: {node: 2001-99-99}",
+        "[" * 5000,
+        "bus: &a {node: *a}",
+        "bus: {? [a] : b}",
+        "bus: !!int x",
+        "bus: !!bool x",
+        "bus: !!timestamp x",
+    ],
+)
+def test_what_the_yaml_reader_stumbles_over_is_refused_by_file(config: Path, text: str) -> None:
+    config.write_text(text, encoding="utf-8")
+    assert refusal().where == str(config)
 
 
 def test_a_password_is_not_shown() -> None:
