@@ -22,6 +22,7 @@ from services.alert.rules import RuleSet
 from services.alert.settings import AlertSettings
 from services.bus.client import Bus
 from services.bus.feed import Delivery
+from services.bus.lifecycle import work
 from services.bus.messages import Acknowledge, SampleId, StreamMessage, write, write_fields
 from services.bus.publisher import Publisher
 from services.bus.reader import Reader
@@ -40,12 +41,7 @@ async def serve(settings: AlertSettings, rules: RuleSet, stop: asyncio.Event) ->
     async with bus, Publisher(bus, settings, "alert") as publisher:
         engine = Engine(node, rules, time.monotonic(), cloud=settings.role == "cloud")
         service = Service(bus, publisher, Reader(bus, publisher, settings), engine, outputs, settings)
-        judging = asyncio.create_task(service.run(), name="alert.judge")
-        stopping = asyncio.create_task(stop.wait(), name="alert.stop")
-        await asyncio.wait((judging, stopping), return_when=asyncio.FIRST_COMPLETED)
-        bus.close_intake()
-        stopping.cancel()
-        await judging
+        await work(service.run(), bus, stop)
 
 
 class Service:

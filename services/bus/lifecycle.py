@@ -4,8 +4,10 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
+from services.bus.client import Bus
 from services.bus.errors import EmberwatchError
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,16 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]], service: str) -> int:
             print(f"{service}: {error}", file=sys.stderr, flush=True)
         code = EXIT_ERROR
     return code
+
+
+async def work(judging: Coroutine[Any, Any, None], bus: Bus, stop: asyncio.Event) -> None:
+    """Work on what comes in until `stop` is set; then end the intake and wait until what has arrived is worked off."""
+    task = asyncio.create_task(judging, name=f"{bus.service}.judge")
+    stopping = asyncio.create_task(stop.wait(), name=f"{bus.service}.stop")
+    await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+    bus.close_intake()
+    stopping.cancel()
+    await task
 
 
 def _leaves(group: BaseExceptionGroup[EmberwatchError]) -> list[BaseException]:

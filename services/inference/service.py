@@ -11,6 +11,7 @@ import time
 
 from services.bus.client import Bus
 from services.bus.feed import Delivery
+from services.bus.lifecycle import work
 from services.bus.messages import Layout, Sample
 from services.bus.publisher import Publisher
 from services.bus.reader import Reader
@@ -33,12 +34,7 @@ async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
     bus = Bus(settings, service="inference", subscribe=filters)
     async with bus, Publisher(bus, settings, "inference") as publisher:
         service = Service(bus, publisher, Reader(bus, publisher, settings), Shelf(settings.bundles))
-        judging = asyncio.create_task(service.run(), name="inference.judge")
-        stopping = asyncio.create_task(stop.wait(), name="inference.stop")
-        await asyncio.wait((judging, stopping), return_when=asyncio.FIRST_COMPLETED)
-        bus.close_intake()
-        stopping.cancel()
-        await judging
+        await work(service.run(), bus, stop)
 
 
 class Service:
