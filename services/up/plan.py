@@ -72,13 +72,12 @@ def services(
     settings: UpSettings, ports: Ports, node: str, passwords: Mapping[str, str], database_url: str
 ) -> dict[str, Process]:
     """The Python services by name, in the order of their start."""
-    heartbeat = "2" if settings.until_done else "10"
+    quick = {"EMBERWATCH_HEARTBEAT_S": "2"} if settings.until_done else {}  # to see sooner that all has settled
     edge = {
         "EMBERWATCH_NODE": node,
         "EMBERWATCH_DATA_DIR": str(settings.data / "edge"),
         "EMBERWATCH_BROKER_PORT": str(ports["local"]),
-        "EMBERWATCH_HEARTBEAT_S": heartbeat,
-    }
+    } | quick
 
     def cloud(user: str) -> dict[str, str]:
         return {
@@ -87,8 +86,7 @@ def services(
             "EMBERWATCH_BROKER_PORT": str(ports["cloud"]),
             "EMBERWATCH_BROKER_USERNAME": user,
             "EMBERWATCH_BROKER_PASSWORD": passwords[user],
-            "EMBERWATCH_HEARTBEAT_S": heartbeat,
-        }
+        } | quick
 
     api = f"http://127.0.0.1:{ports['ingest']}"
     environments: dict[str, dict[str, str]] = {
