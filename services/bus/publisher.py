@@ -49,7 +49,7 @@ READ_AT_ONCE: Final = 500  # messages out of the journal
 ASK_RANGES: Final = 1000  # of a request, answered at once: what is missing of them must fit into an answer
 GOODBYE_S: Final = 5.0
 BACKFILL_RATE: Final = 3000.0  # messages a second, so that live data goes first
-DURABLE_WAIT_S: Final = 0.5  # longest that an alarm event waits for its fsync before it is sent
+DURABLE_WAIT_S: Final = 0.5  # longest that an alarm event or a score waits for the disk before it is sent
 
 
 def _time(seconds: float) -> datetime:
@@ -155,13 +155,12 @@ class Publisher:
             self._begun.set()  # readers begin with it when they know what came before
         self.outbox.append(Entry(key[0], self.boot, seq, time.time(), ts, payload, timed))
         self._bus.counters.add("published")
-        if durable:
+        if durable or self._first:
+            keeping = self.outbox.commit(durable=True) if durable else self.outbox.hand_over()
             try:
-                await asyncio.wait_for(asyncio.shield(self.outbox.commit(durable=True)), DURABLE_WAIT_S)
-            except TimeoutError:
+                await asyncio.wait_for(asyncio.shield(keeping), DURABLE_WAIT_S)
+            except TimeoutError:  # a disk that hangs holds up no message
                 self._bus.counters.add("durable_timeout")
-        elif self._first:
-            await self.outbox.hand_over()
         if wait or (self._bus.connected and self._bus.has_room):
             await self._bus.publish(topic, payload)
         else:

@@ -37,7 +37,8 @@ async def go_round(data: Path, recording: Path, port_base: int, count: int) -> l
                 await system.failed
             await asyncio.sleep(0.5)
         events = (await system.http.get("/api/v1/alarms/history", params={"node": "pi"})).json()["items"]
-        assert {e["rule"] for e in events if e["type"] == "raised" and e["rule"].endswith(("silent", "lost"))} == set()
+        # the seam is no silence of the device (a service that a busy disk holds up for long is an alarm of its own)
+        assert not any(e["rule"] in ("telemetry_silent", "broker_lost") for e in events)
         assert (await system.http.get("/api/v1/quarantine")).json() == []
         assert {
             name: s.counters.get("rejected", 0) for name, s in system.statuses.items() if s.counters
