@@ -200,8 +200,10 @@ async def test_an_announcement_of_many_starts_and_losses_is_cut_into_pages_that_
             await publisher.announce()
 
             def pages() -> list[Journal] | None:
-                found = journals(client)
-                return found if found and found[-1].page == found[-1].pages > 1 else None
+                found = journals(client)  # of the one at the connection, too, which may come between
+                last = found[-found[-1].pages :] if found else []
+                whole = [j.page for j in last] == list(range(1, len(last) + 1))
+                return found if whole and len({r.boot for j in last for r in j.ranges}) == 400 else None
 
             found = await until(client, pages)
             last = found[-found[-1].pages :]
@@ -211,7 +213,7 @@ async def test_an_announcement_of_many_starts_and_losses_is_cut_into_pages_that_
             count = len(journals(client))
             await publisher.announce()
             await publisher.announce(again=True)  # who came late has seen the last page only
-            await until(client, lambda: len(journals(client)) == count + len(last))
+            await until(client, lambda: len(journals(client)) >= count + len(last))
 
 
 async def test_untimed_messages_are_dated_once_and_only_those(broker: Broker, settings: BusSettings) -> None:
