@@ -24,7 +24,7 @@ async def test_kill_each_process_in_turn(tmp_path: Path) -> None:
 
     names = ("sensor", "inference", "alert", "ingest", "broker-local", "broker-gateway", "broker-cloud")
     deeds = [(0.1 * i, kill(name)) for i, name in enumerate(names, 1)]
-    killed = await play(tmp_path / "killed", CAR2, "2500", [*deeds, (0.8, kill_postgres)])
+    killed = await play(tmp_path / "killed", CAR2, "4500", [*deeds, (0.8, kill_postgres)])
     assert complete(killed), killed
     assert decisive(killed) == decisive(undisturbed)
 

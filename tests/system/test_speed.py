@@ -17,11 +17,11 @@ from services.up.settings import DEMO
 from services.up.summary import complete
 from tests.system.harness import decisive, play
 
-ROWS, PERIOD_S = 200, 0.2
+ROWS, PERIOD_S = 160, 0.2
 
 
 def fast_recording(path: Path) -> Path:
-    """200 real rows at 5 a second, with an over-voltage and a hot probe that last a second each."""
+    """160 real rows at 5 a second, with an over-voltage and a hot probe that last a second each."""
     table = pq.read_table(DEMO).slice(0, ROWS)
     start = np.datetime64(table.column("tboxTime")[0].as_py(), "ms")
     times = start + np.arange(ROWS) * np.timedelta64(int(PERIOD_S * 1000), "ms")
