@@ -8,7 +8,6 @@ from services.alert.machine import Machine
 from services.bus.messages import SEVERITIES, Severity
 
 WIDTH: Final = 20
-LINES: Final = 4
 PAGE_S: Final = 4  # how long a page stays [s]
 MARKS: Final = "*+-+"  # moves each second: a display that has frozen looks healthy otherwise
 Led = Literal["GREEN", "AMBER", "RED"]

@@ -16,13 +16,12 @@ from typing import Any, Final, Self
 import orjson
 
 from services.bus import journal
-from services.bus.backfill import blocks, from_backfill, to_backfill
+from services.bus.backfill import blocks, to_backfill
 from services.bus.client import Bus
 from services.bus.errors import EmberwatchError, PayloadError, SessionTakenOverError
 from services.bus.journal import BootIndex, Entry
 from services.bus.messages import (
     MAX_PAYLOAD,
-    Backfill,
     Fetch,
     Journal,
     JournalRange,
@@ -341,6 +340,3 @@ def _stream_parts(stream: str) -> tuple[str, str]:
     if not dot or kind not in STREAM_KINDS:
         raise ValueError(f"expected kind.name with kind one of {', '.join(STREAM_KINDS)}")
     return kind, name
-
-
-__all__ = ["Backfill", "Publisher", "from_backfill", "to_backfill"]

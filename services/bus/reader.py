@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from services.bus.backfill import from_backfill
 from services.bus.client import Bus, Message
 from services.bus.errors import PayloadError
 from services.bus.feed import Delivery, Feed
@@ -17,16 +18,15 @@ from services.bus.messages import (
     Backfill,
     Fetch,
     Journal,
-    Model,
     SampleId,
     StreamMessage,
     new_boot,
     read,
     write,
 )
-from services.bus.publisher import Publisher, from_backfill
+from services.bus.publisher import Publisher
 from services.bus.settings import BusSettings
-from services.bus.topics import PUBLISHER, STREAM_KINDS, Topic
+from services.bus.topics import PUBLISHER, Topic
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +135,3 @@ class Reader:
                 topic = Topic.parse(text)
                 position = SampleId(boot=boot, seq=following - 1)
                 self._bus.positions[f"{topic.node}/{topic.device}/{topic.stream}"] = position
-
-
-__all__ = ["STREAM_KINDS", "Delivery", "Model", "Reader"]

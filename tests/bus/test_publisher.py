@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from services.bus import publisher as module
+from services.bus.backfill import from_backfill
 from services.bus.client import Bus
 from services.bus.errors import PayloadError
 from services.bus.journal import Entry
 from services.bus.messages import Backfill, Fetch, Journal, Sample, format_time, new_boot, read_as
-from services.bus.publisher import STREAM_PAYLOAD, Publisher, from_backfill
+from services.bus.publisher import STREAM_PAYLOAD, Publisher
 from services.bus.settings import BusSettings
 from services.bus.topics import Topic
 from tests.fixtures_mosquitto import Broker
@@ -49,8 +50,14 @@ def fetch(action: Any, boot: str, *ranges: tuple[int, int], stream: Topic = STRE
 
 async def until(client: Client, condition: Callable[[], Any]) -> Any:
     """Wait until `condition` holds of what `client` has received; returns what it gives."""
-    await asyncio.to_thread(client._wait, condition, 20.0, "condition")
-    return condition()
+    given: list[Any] = []
+
+    def holds() -> bool:
+        given[:] = [condition()]  # once: what arrives after it must not change the answer
+        return bool(given[0])
+
+    await asyncio.to_thread(client._wait, holds, 20.0, "condition")
+    return given[0]
 
 
 def blocks(client: Client, stream: Topic = STREAM) -> list[Backfill]:
