@@ -1,3 +1,20 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests, and how they share several workers."""
+
+import pytest
 
 pytest_plugins = ["tests.fixtures_docker", "tests.fixtures_mosquitto", "tests.fixtures_postgres"]
+
+WHOLE = {"system", "up", "hardware"}  # each of these tests has the machine's ports or hardware for itself
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2`: what runs the whole system follows one after another on one worker, from the beginning, for it takes
+    longest; of the rest each file stays together."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("system" if whole(item) else str(item.path)))
+    items.sort(key=lambda item: not whole(item))
+
+
+def whole(item: pytest.Item) -> bool:
+    return item.path.parent.name in WHOLE
