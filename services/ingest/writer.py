@@ -162,8 +162,12 @@ class Writer:
 
     async def _connect(self) -> Any:
         connection = await asyncpg.connect(self._url, command_timeout=60, timeout=10)
-        for table, types in _TYPES.items():
-            await connection.execute(f"CREATE TEMP TABLE new_{table} (stream int, {types}) ON COMMIT DELETE ROWS")
+        try:
+            for table, types in _TYPES.items():
+                await connection.execute(f"CREATE TEMP TABLE new_{table} (stream int, {types}) ON COMMIT DELETE ROWS")
+        except BaseException:  # a cancelled start, too, must not leave a session at the server
+            connection.terminate()
+            raise
         return connection
 
     async def stream_id(self, key: StreamKey) -> int:
