@@ -20,7 +20,7 @@ class Chip(Protocol):
     address: int
 
     def write(self, data: bytes) -> bool:
-        """A write transfer (empty: the master only asks whether anybody is there); return whether it was acknowledged."""
+        """A write transfer (empty: only asks whether anybody is there); return whether it was acknowledged."""
         ...
 
     def read(self, n: int) -> bytes:
@@ -40,7 +40,7 @@ class I2cBus:
     """Chips on two wires.
 
     Faults, each taking effect at the next transfer and until undone:
-        unplug(address), plug(address): the chip's wire. The chip keeps its state, as one that is powered elsewhere does;
+        unplug(address), plug(address): the chip's wire. The chip keeps its state, as one powered elsewhere does;
             call its `power_on()` where it is not.
         held = True: SDA stuck low; every transfer raises `BusHeld`.
         delay_s: each transfer takes that much longer (clock stretching).
