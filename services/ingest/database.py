@@ -34,6 +34,7 @@ TRANSIENT: Final = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby that is being promoted
     asyncpg.PostgresSystemError,
+    asyncpg.InternalClientError,  # a query on a connection whose server said goodbye and has not hung up yet
 )
 """Errors of the database's state and not of our data: the same again may succeed."""
 
