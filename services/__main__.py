@@ -10,7 +10,8 @@ from importlib import import_module
 
 from services.bus.settings import ROOT
 
-VERBS = ("up", "status", "alarms", "test", "train")
+TRAINING = ("train", "evaluate", "study", "report")
+VERBS = ("up", "status", "alarms", "test", *TRAINING)
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
         return int(console.main(parser.parse_args(rest), verb))
     if verb == "test":
         return test(rest)
-    return subprocess.call([sys.executable, "-m", "training", "train", *rest], cwd=ROOT)
+    return int(import_module("training.__main__").main([verb, *rest]))
 
 
 def test(arguments: list[str]) -> int:

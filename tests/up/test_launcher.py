@@ -38,7 +38,7 @@ def test_help_is_answered_at_once(bare: Path, verb: str) -> None:
     assert not (bare / ".venv").exists()
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "statsu", "--until-done"])
+@pytest.mark.parametrize("verb", ["evalute", "statsu", "--until-done"])
 def test_an_unknown_verb_is_named(bare: Path, verb: str) -> None:
     done = emberwatch(bare, verb)
     assert (done.returncode, done.stdout) == (2, "")
