@@ -5,6 +5,7 @@ import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import psutil
@@ -169,3 +170,38 @@ async def test_nothing_is_acknowledged_while_postgresql_is_away(postgres_folder:
     finally:
         await writer.close()
         await server.stop()
+
+
+async def test_a_server_that_says_goodbye_and_does_not_hang_up(
+    postgres_url: str, connection: Any, layout: StoredLayout
+) -> None:
+    address = urlsplit(postgres_url)
+    relays: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def relay(near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        far, forth = await asyncio.open_connection("127.0.0.1", address.port)
+        for source, sink in ((near, forth), (far, back)):
+            relays[asyncio.create_task(pump(source, sink))] = sink  # and the end of one is not the end of the other
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            sink.write(data)
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        counters = Counters()
+        writer = Writer(postgres_url.replace(f":{address.port}/", f":{port}/"), counters, backoff_max_s=0.1)
+        await writer.write([entry(sample(0), layout)])
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND client_port IS NOT NULL"
+        )
+        await asyncio.wait_for(writer.write([entry(sample(1), layout)]), 30)
+        assert counters["database_errors"] > 0
+        assert await connection.fetchval("SELECT count(*) FROM sample") == 2
+        await writer.close()
+        for task, sink in relays.items():
+            task.cancel()
+            sink.close()
+            with contextlib.suppress(OSError):
+                await sink.wait_closed()
