@@ -4,11 +4,17 @@ import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from services.bus.messages import TimeSource
 
-_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronized
-_BUILT = 1_767_225_600.0  # 2026-01-01: a clock before this was never set
+_TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
+_BUILT: Final = 1_767_225_600.0  # 2026-01-01: a clock before this was never set
+_AGREE_S: Final = 60.0  # clock chip and system clock, at most
+_SYNCHRONIZED: Final = Path("/run/systemd/timesync/synchronized")
+"""Made by systemd-timesyncd at its first success after the machine started. The kernel calls a clock unsynchronized
+again after some hours without a time server, when it is a second off."""
+_RTC: Final = Path("/sys/class/rtc/rtc0/since_epoch")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -20,12 +26,22 @@ def _kernel_synchronized() -> bool:
 def time_source(
     now: Callable[[], float] = time.time,
     synchronized: Callable[[], bool] = _kernel_synchronized,
-    rtc: Path = Path("/dev/rtc0"),
+    rtc: Path = _RTC,
+    stamp: Path = _SYNCHRONIZED,
 ) -> TimeSource:
-    """`ntp` when the kernel's clock is disciplined, `rtc` when it was set by a clock chip (or a virtual machine's
-    host) to a plausible time, else `none`."""
-    if now() < _BUILT:
+    """`ntp` when a time server has set the clock, `rtc` when a clock chip (or a virtual machine's host) did to a
+    plausible time, else `none`.
+
+    A Pi 5 has a chip but, as sold, no battery for it: then the chip starts at 1970, and the system at the last time
+    that it wrote down. So a chip counts only if it shows the same time as the system.
+    """
+    wall = now()
+    if wall < _BUILT:
         return "none"
-    if synchronized():
+    if synchronized() or stamp.exists():
         return "ntp"
-    return "rtc" if rtc.exists() else "none"
+    try:
+        chip = float(rtc.read_text())
+    except (OSError, ValueError):
+        return "none"
+    return "rtc" if abs(chip - wall) <= _AGREE_S else "none"

@@ -7,6 +7,7 @@ profile's `jump` allows is marked `suspect` (it may be the one true sign of a ru
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -110,6 +111,17 @@ class Judge:
             for row in np.nonzero(marks[:, element] == GOOD)[0]:
                 if not reference.take(float(flat[row, element]), float(mono[row])):
                     marks[row, element] = SUSPECT
+
+
+def with_derived(present: Mapping[str, int | None], profile: Profile) -> dict[str, int | None]:
+    """The channels that a device has (-> None, or a vector's length) when its extremes and spread are added."""
+    found = dict(present)
+    for name, (vector, _) in DERIVED.items():
+        if found.get(vector) is not None and name in profile.by_name:
+            found[name] = None
+    if "cell_voltage_max" in found and "cell_voltage_min" in found and SPREAD in profile.by_name:
+        found[SPREAD] = None
+    return found
 
 
 def derive(channels: dict[str, Readings], profile: Profile, doubtful: dict[str, int]) -> None:

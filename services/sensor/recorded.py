@@ -18,7 +18,7 @@ from services.bus.errors import ConfigError, SourceError
 from services.bus.messages import Layout, format_time
 from services.bus.profiles import Profile, load_profile
 from services.sensor.column_map import ColumnMap, load_map, shipped_maps
-from services.sensor.readings import DERIVED, SPREAD, Chunk, Floats, Judge, derive, rows_of
+from services.sensor.readings import DERIVED, Chunk, Floats, Judge, derive, rows_of, with_derived
 
 log = logging.getLogger(__name__)
 
@@ -176,15 +176,10 @@ class Recording:
         present: dict[str, int | None] = {}
         for name, columns in self._columns.items():
             present[name] = len(columns) if self.profile.by_name[name].kind == "vector" else None
-        for name, (vector, _) in DERIVED.items():
-            if present.get(vector) is not None and name in self.profile.by_name:
-                present[name] = None
-        if "cell_voltage_max" in present and "cell_voltage_min" in present and SPREAD in self.profile.by_name:
-            present[SPREAD] = None
         steps = np.diff(self.times)
         steps = steps[steps > 0]
         period = round(float(np.median(steps)), 3) if len(steps) else self.profile.period_s
-        return self.profile.layout(present, max(period, 0.001))
+        return self.profile.layout(with_derived(present, self.profile), max(period, 0.001))
 
     def chunks(self, first: int = 0) -> Iterator[Chunk]:
         """The rows from `first` on. What a row's quality is does not depend on where reading starts."""

@@ -1,23 +1,66 @@
 """Settings of the sensor service (section `sensor`)."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import NoDecode
 
 from services.bus.settings import BusSettings
 from services.bus.topics import NODE_DEVICE, check_name
+
+SourceName = Literal["recorded", "pi", "simulated", "bms", "mqtt"]
+
+
+def _names(value: Any) -> Any:
+    """`pi` or `pi, bms` or a list."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
 class SensorSettings(BusSettings):
     section: ClassVar[str] = "sensor"
 
-    source: Literal["recorded"] = Field("recorded", title="Source", description="Where readings come from.")
-    replay: Path = Field(title="Recording", description="Parquet or CSV file to replay.")
+    source: Annotated[tuple[SourceName, ...], NoDecode, BeforeValidator(_names)] = Field(
+        ("recorded",), min_length=1, title="Source", description="Where readings come from; several: `pi, bms`."
+    )
+    replay: Path | None = Field(
+        None, validate_default=True, title="Recording", description="Parquet or CSV file to replay (recorded)."
+    )
     map: str | None = Field(None, title="Column map", description="Shipped map's name or a YAML file; none = find one.")
-    device: str = Field("pack-1", title="Device", description="Name of the thing watched, in topics.")
+    pi: Path | None = Field(
+        None, validate_default=True, title="Pi map", description="YAML: chips, probes and what they measure (pi)."
+    )
+    bms: Path | None = Field(None, validate_default=True, title="BMS list", description="YAML: packs by address (bms).")
+    mqtt: Path | None = Field(
+        None, validate_default=True, title="MQTT map", description="YAML: whose topics are which channels (mqtt)."
+    )
+    simulated: Path | None = Field(
+        None, title="Simulation", description="YAML: packs and faults (simulated); none = one healthy pack."
+    )
+    clock: Literal["auto", "ntp", "rtc"] = Field(
+        "auto", title="Clock", description="What sets this computer's clock; auto = find out."
+    )
+    device: str = Field("pack-1", title="Device", description="Name of the thing watched, in topics (recorded).")
     speed: float | Literal["max"] = Field(1.0, title="Speed", description="Times faster than recorded, or `max`.")
     repeat: bool = Field(False, title="Repeat", description="When the recording ends, begin it again as new readings.")
+
+    @field_validator("source")
+    @classmethod
+    def _source(cls, value: tuple[SourceName, ...]) -> tuple[SourceName, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("names a source twice")
+        if "recorded" in value and len(value) > 1:
+            raise ValueError("a recording is replayed alone")
+        return value
+
+    @field_validator("replay", "pi", "bms", "mqtt")
+    @classmethod
+    def _needed(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        source = "recorded" if info.field_name == "replay" else info.field_name
+        if value is None and source in info.data.get("source", ()):
+            raise PydanticCustomError("missing", "Field required (source {source})", {"source": source})
+        return value
 
     @field_validator("device")
     @classmethod
@@ -32,3 +75,8 @@ class SensorSettings(BusSettings):
         if value != "max" and not 0 < value <= 1e6:
             raise ValueError("expected a number above 0, or `max`")
         return value
+
+    def file_of(self, source: SourceName) -> Path | None:
+        """The YAML file of a live source."""
+        files = {"pi": self.pi, "bms": self.bms, "mqtt": self.mqtt, "simulated": self.simulated}
+        return files.get(source)
