@@ -18,6 +18,7 @@ from services.bus.errors import EmberwatchError, PayloadError, SessionTakenOverE
 from services.bus.installation import installation_id
 from services.bus.messages import MAX_PAYLOAD, Model, Replay, Reply, SampleId, Status, new_boot, read_as, write
 from services.bus.settings import BusSettings
+from services.bus.systemd import notify
 from services.bus.topics import CLOUD_NODE, NODE_DEVICE, Topic
 
 log = logging.getLogger(__name__)
@@ -116,10 +117,12 @@ class Bus:
         self._installation = installation_id(self._settings.data_dir)
         self._connection.start()
         self._heartbeat = asyncio.create_task(self._beat(), name=f"{self.service}.heartbeat")
+        self._tell_systemd("READY=1")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close_intake()
+        self._tell_systemd("STOPPING=1")
         if self._heartbeat is not None:
             self._heartbeat.cancel()
             await asyncio.gather(self._heartbeat, return_exceptions=True)
@@ -259,12 +262,17 @@ class Bus:
     def _vouch(self) -> None:
         """The regular heartbeat, withheld while the service does not do its work: its silence is seen by others."""
         if not self.stalled:
+            self._tell_systemd("WATCHDOG=1")  # also while the broker is away: a restart would not bring it back
             self.beat()
             return
         self.counters.add("stalled")
         if self._complained_of != self._handed_out:
             self._complained_of = self._handed_out
             log.error("%s: the last batch is not worked off; no heartbeat until it is", self.service)
+
+    def _tell_systemd(self, state: str) -> None:
+        if self._announce:
+            notify(state)
 
     async def _beat(self) -> None:
         while True:
