@@ -23,6 +23,12 @@ from services.sensor.settings import SensorSettings
         ("DEVICE", "a/b", "EMBERWATCH_DEVICE: device: "),
         ("DEVICE", "+", "EMBERWATCH_DEVICE: device: "),
         ("SOURCE", "oracle", "EMBERWATCH_SOURCE: source: "),
+        ("SOURCE", "", "EMBERWATCH_SOURCE: source: "),
+        ("SOURCE", "recorded, pi", "EMBERWATCH_SOURCE: source: .*replayed alone"),
+        ("SOURCE", "pi, bms, pi", "EMBERWATCH_SOURCE: source: .*twice"),
+        ("SOURCE", "pi", r"EMBERWATCH_PI: pi: Field required \(source pi\)"),
+        ("SOURCE", "simulated, bms", "EMBERWATCH_BMS: bms: Field required"),
+        ("CLOCK", "sundial", "EMBERWATCH_CLOCK: clock: "),
     ],
 )
 def test_a_wrong_value_names_its_variable(
@@ -39,6 +45,25 @@ def test_speed_is_a_number_or_max(monkeypatch: pytest.MonkeyPatch, text: str, sp
     monkeypatch.setenv("EMBERWATCH_REPLAY", "car.csv")
     monkeypatch.setenv("EMBERWATCH_SPEED", text)
     assert SensorSettings.load().speed == speed
+
+
+@pytest.mark.parametrize(("text", "names"), [("simulated", ("simulated",)), (" pi ,bms", ("pi", "bms"))])
+def test_there_may_be_several_live_sources(
+    monkeypatch: pytest.MonkeyPatch, text: str, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EMBERWATCH_SOURCE", text)
+    monkeypatch.setenv("EMBERWATCH_PI", str(tmp_path / "pi.yaml"))
+    monkeypatch.setenv("EMBERWATCH_BMS", str(tmp_path / "bms.yaml"))
+    found = SensorSettings.load()
+    assert found.source == names
+    assert found.file_of("pi") == tmp_path / "pi.yaml"
+
+
+def test_sources_are_a_list_in_the_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "emberwatch.yaml"
+    path.write_text("sensor: {source: [pi, simulated], pi: /etc/emberwatch/pi.yaml}\n")
+    monkeypatch.setenv("EMBERWATCH_CONFIG", str(path))
+    assert SensorSettings.load().source == ("pi", "simulated")
 
 
 def test_without_a_recording_the_service_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
