@@ -154,7 +154,8 @@ def test_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert Calibration.load(path) == made
     fields = made.to_dict()
     wrong: list[dict[str, object]] = [{"terms": ["volts"]}, {"fits": {"NCM811 dst": {"all": {"intercept": 1}}}}]
-    for broken in [*wrong, {"fits": []}]:
+    wrong.append({"fits": []})
+    for broken in wrong:
         path.write_text(json.dumps(fields | broken))
         with pytest.raises(ConfigError, match=r"calibration\.json"):
             Calibration.load(path)
