@@ -1,0 +1,49 @@
+"""Where the parts of the virtual Pi are kept between runs, and why there may be none."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+class NoRig(Exception):
+    """The virtual Pi cannot be had on this machine; the text says what is missing and how to get it."""
+
+
+def folder() -> Path:
+    """$EMBERWATCH_RIG_CACHE, else ~/.cache/emberwatch/virtual-pi."""
+    named = os.environ.get("EMBERWATCH_RIG_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "emberwatch" / "virtual-pi"
+
+
+def entry(kind: str, made_of: object) -> Path:
+    """The folder of what is made of exactly this (JSON-able)."""
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+    return folder() / f"{kind}-{digest[:16]}"
+
+
+@contextmanager
+def lock() -> Iterator[None]:
+    """One builder at a time; a second one waits and then finds the work done."""
+    folder().mkdir(parents=True, exist_ok=True)
+    with (folder() / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def building(target: Path) -> Iterator[Path]:
+    """A folder to build in that becomes `target` when the block ends well; other entries of its kind are then removed."""
+    with TemporaryDirectory(prefix="building-", dir=target.parent, ignore_cleanup_errors=True) as place:
+        made = Path(place) / "made"
+        made.mkdir()
+        yield made
+        made.rename(target)
+    for other in target.parent.glob(f"{target.name.split('-')[0]}-*"):
+        if other != target:
+            shutil.rmtree(other, ignore_errors=True)

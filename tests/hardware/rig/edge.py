@@ -1,0 +1,84 @@
+"""Our own wheel and the aarch64 wheels of its edge extras, as the guest's site-packages. No root, no emulation."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tests.hardware.rig import cache, parts
+from tests.hardware.rig.system import image
+
+REPOSITORY: Final = Path(__file__).parents[3]
+EXTRAS: Final = ("sensor", "inference", "alert", "pi")  # `pi` where there is one
+# pip evaluates environment markers for the machine that it runs on, whatever --platform says.
+PIP: Final = (
+    "import platform, runpy; platform.machine = lambda: 'aarch64'; runpy.run_module('pip', run_name='__main__')"
+)
+TARGET: Final = (
+    *(word for name in parts.PLATFORMS for word in ("--platform", name)),
+    *("--python-version", parts.PYTHON, "--implementation", "cp", "--only-binary=:all:"),
+)
+
+
+def requirements(extras: Sequence[str] = EXTRAS) -> list[str]:
+    """What pyproject.toml says that the edge needs, references to our own extras resolved."""
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        project: dict[str, Any] = tomllib.load(file)["project"]
+    optional: dict[str, list[str]] = project["optional-dependencies"]
+    found = set(project["dependencies"])
+    waiting = [extra for extra in extras if extra in optional]
+    seen: set[str] = set()
+    while waiting:
+        extra = waiting.pop()
+        if extra in seen:
+            continue
+        seen.add(extra)
+        for requirement in optional[extra]:
+            if own := re.fullmatch(r"emberwatch\[(.*)\]", requirement):
+                waiting += own[1].split(",")
+            else:
+                found.add(requirement)
+    return sorted(found)
+
+
+def pip(arguments: Sequence[str]) -> str:
+    """What pip said, for the guest's platform. Raises NoRig with the end of that."""
+    done = subprocess.run(
+        [sys.executable, "-c", PIP, *arguments],
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if done.returncode:
+        raise cache.NoRig(f"pip {' '.join(arguments[:2])} ended with {done.returncode}:\n{done.stdout[-2000:]}")
+    return done.stdout
+
+
+def dependencies() -> Path:
+    """The image of what the edge extras need. Raises NoRig."""
+    wanted = requirements()
+    place = cache.entry("edge", [wanted, parts.PLATFORMS, parts.PYTHON])
+    with cache.lock():
+        if not place.exists():
+            with cache.building(place) as made:
+                folder = made / "site-packages"
+                pip(["install", "-q", "--no-warn-conflicts", "--target", str(folder), *TARGET, *wanted])
+                image(folder, made / "edge.img", spare_mb=40)
+                shutil.rmtree(folder)
+    return place / "edge.img"
+
+
+def own_wheel(place: Path) -> Path:
+    """The image of this checkout's wheel, built and unpacked in `place`."""
+    pip(["wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(REPOSITORY)])
+    (wheel,) = place.glob("emberwatch-*.whl")
+    folder = place / "emberwatch"
+    pip(["install", "-q", "--no-deps", "--no-index", "--target", str(folder), str(wheel)])
+    image(folder, place / "emberwatch.img", spare_mb=8)
+    return place / "emberwatch.img"

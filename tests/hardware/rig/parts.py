@@ -1,0 +1,96 @@
+"""What the virtual Pi is made of: data only. A change here makes another cache entry, so nothing stale is ever booted."""
+
+from typing import Final
+
+SUITE: Final = "bookworm"  # what Raspberry Pi OS 12 is made from
+HOST_PACKAGES: Final = {  # command: Debian package that has it
+    "qemu-system-aarch64": "qemu-system-arm",
+    "qemu-aarch64-static": "qemu-user-static",
+    "update-binfmts": "binfmt-support",
+    "debootstrap": "debootstrap",
+    "mke2fs": "e2fsprogs",
+    "fdtput": "device-tree-compiler",
+    "depmod": "kmod",
+}
+SYSTEM_PACKAGES: Final = (
+    "bluez",
+    "busybox-static",
+    "dbus",
+    "i2c-tools",
+    "iproute2",
+    "kmod",
+    "mosquitto",
+    "mosquitto-clients",
+    "procps",
+    "python3",
+    "python3-venv",
+    "systemd",
+    "systemd-sysv",
+    "udev",
+)
+LEFT_OUT: Final = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/lib/apt/lists", "var/cache/apt")
+MASKED_UNITS: Final = (  # what a boot would spend emulated seconds on
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty@.service",
+    "serial-getty@.service",
+    "systemd-timesyncd.service",
+)
+KERNEL: Final = "linux-image-arm64"  # the package that depends on the present one
+MODULES: Final = (  # folders and files below /lib/modules/VERSION/kernel
+    "net/bluetooth",
+    "net/rfkill",
+    "net/core",
+    "net/unix",
+    "net/netfilter",
+    "drivers/bluetooth",
+    "drivers/i2c",
+    "drivers/w1",
+    "drivers/hwmon",
+    "drivers/usb/core",
+    "drivers/usb/common",
+    "drivers/usb/usbip",
+    "drivers/hid",
+    "drivers/gpio",
+    "drivers/virtio",
+    "drivers/block/virtio_blk.ko",
+    "drivers/char/virtio_console.ko",
+    "drivers/char/hw_random",
+    "drivers/net/virtio_net.ko",
+    "drivers/watchdog/softdog.ko",
+    "drivers/tty/serial",
+    "net/core/failover.ko",
+    "drivers/net/net_failover.ko",
+    "crypto",
+    "arch/arm64/crypto",
+    "lib",
+    "fs/ext4",
+    "fs/jbd2",
+    "fs/mbcache.ko",
+    "fs/autofs",
+    "fs/fuse",
+)
+FIRST_MODULES: Final = (  # the initial ramdisk's, in the order of loading: what the root file system needs
+    "virtio_mmio",
+    "virtio_blk",
+    "crc32c_generic",
+    "crc16",
+    "mbcache",
+    "jbd2",
+    "ext4",
+)
+DEVICE_TREE: Final = (  # node, property, type as fdtput has it, values: what makes it a Raspberry Pi 5 to gpiozero and Blinka
+    ("/", "model", "s", ("Raspberry Pi 5 Model B Rev 1.0",)),
+    ("/", "compatible", "s", ("raspberrypi,5-model-b", "brcm,bcm2712", "linux,dummy-virt")),
+    ("/system", "linux,revision", "x", ("d04170",)),
+)
+PLATFORMS: Final = (
+    "manylinux_2_28_aarch64",
+    "manylinux_2_17_aarch64",
+    "manylinux2014_aarch64",
+)  # glibc 2.36: bookworm's
+PYTHON: Final = "3.11"  # bookworm's
