@@ -18,7 +18,7 @@ from services.bus.errors import ConfigError, SourceError
 from services.bus.messages import Layout, format_time
 from services.bus.profiles import Profile, load_profile
 from services.sensor.column_map import ColumnMap, load_map, shipped_maps
-from services.sensor.readings import DERIVED, Chunk, Floats, Judge, derive, rows_of, with_derived
+from services.sensor.readings import DERIVED, Chunk, Floats, Judge, Readings, derive, rows_of, with_derived
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +183,15 @@ class Recording:
 
     def chunks(self, first: int = 0) -> Iterator[Chunk]:
         """The rows from `first` on. What a row's quality is does not depend on where reading starts."""
+        for at, judged in self.readings(first):
+            rows = rows_of(judged)
+            end, skip = at + len(rows), max(0, first - at)
+            yield Chunk(
+                at + skip, self.times[at + skip : end].tolist(), self.mono[at + skip : end].tolist(), rows[skip:]
+            )
+
+    def readings(self, first: int = 0) -> Iterator[tuple[int, dict[str, Readings]]]:
+        """The same as columns: the chunks of rows that end after `first`, with the first row of each; layout order."""
         judges = {name: self._judge(self.map, self.profile, name) for name in self._columns}
         order = [channel.name for channel in self.layout.channels]
         doubtful: dict[str, int] = {}
@@ -193,11 +202,8 @@ class Recording:
             part, mono = self._table.slice(at, end - at), self.mono[at:end]
             judged = {name: judges[name](self._raw(part, self._columns[name], name), mono) for name in wanted}
             derive(judged, self.profile, doubtful)
-            if end <= first:
-                continue
-            rows = rows_of({name: judged[name] for name in order})
-            skip = max(0, first - at)
-            yield Chunk(at + skip, self.times[at + skip : end].tolist(), mono[skip:].tolist(), rows[skip:])
+            if end > first:
+                yield at, {name: judged[name] for name in order}
 
     def identity(self, *context: str, number: int = 0) -> str:
         """Names this recording, map and context (node, device): 16 hex digits; the same again is the same replay.

@@ -37,6 +37,7 @@ class Run:
             degC, SoC 0..1. NaN = no reading. A channel that was not measured is left out.
         fault: what is wrong with it, "" when nothing is known to be.
         size: of the fault (ohm of a short, V of a drift); NaN = none or unknown.
+        doubtful: (n,) rows of which the label may not hold (a BMS warning in a healthy recording); None = it holds.
         facts: what else the source says (chemistry, cell, mileage), by the source's own terms.
     Raises:
         DataError: shapes, times, units or values that cannot be; names channel and row.
@@ -51,6 +52,7 @@ class Run:
     fault: str = ""
     size: float = float("nan")
     phase: Phase = "mixed"
+    doubtful: NDArray[np.bool_] | None = None
     facts: Mapping[str, str | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,6 +68,8 @@ class Run:
         back = np.nonzero(np.diff(self.time_s) < 0)[0]
         if len(back):
             raise DataError(where, "time", "goes back", int(back[0]) + 1)
+        if self.doubtful is not None and self.doubtful.shape != self.time_s.shape:
+            raise DataError(where, "shape", f"doubtful is {self.doubtful.shape}, time has {len(self.time_s)} rows")
         if not self.channels:
             raise DataError(where, "channels", "there is none")
         for name, values in self.channels.items():
