@@ -38,7 +38,7 @@ def lock() -> Iterator[None]:
 
 @contextmanager
 def building(target: Path) -> Iterator[Path]:
-    """A folder to build in that becomes `target` when the block ends well; other entries of its kind are then removed."""
+    """A folder to build in; it becomes `target` when the block ends well, and others of its kind are removed."""
     with TemporaryDirectory(prefix="building-", dir=target.parent, ignore_cleanup_errors=True) as place:
         made = Path(place) / "made"
         made.mkdir()

@@ -91,15 +91,14 @@ class Machine:
         started = time.monotonic()
         self._answers, self._number = {}, 0
         ours = socket.socketpair()
-        with ours[1]:
-            with (self.place / "qemu.log").open("wb") as log:
-                self._process = subprocess.Popen(
-                    self._command(ours[1].fileno()),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=[ours[1].fileno()],
-                )
+        with ours[1], (self.place / "qemu.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command(ours[1].fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[ours[1].fileno()],
+            )
         self._line = ours[0]
         threading.Thread(target=self._read, args=(ours[0],), name="rig line", daemon=True).start()
         self._wait(0, BOOT_S)

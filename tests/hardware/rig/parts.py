@@ -1,4 +1,4 @@
-"""What the virtual Pi is made of: data only. A change here makes another cache entry, so nothing stale is ever booted."""
+"""What the virtual Pi is made of: data only. A change here makes another cache entry: nothing stale is booted."""
 
 from typing import Final
 
@@ -36,6 +36,8 @@ MASKED_UNITS: Final = (  # what a boot would spend emulated seconds on
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
+    "proc-sys-fs-binfmt_misc.automount",
+    "systemd-binfmt.service",
     "getty@.service",
     "serial-getty@.service",
     "systemd-timesyncd.service",
@@ -83,7 +85,7 @@ FIRST_MODULES: Final = (  # the initial ramdisk's, in the order of loading: what
     "jbd2",
     "ext4",
 )
-DEVICE_TREE: Final = (  # node, property, type as fdtput has it, values: what makes it a Raspberry Pi 5 to gpiozero and Blinka
+DEVICE_TREE: Final = (  # node, property, type (of fdtput), values: a Raspberry Pi 5 to gpiozero and Blinka
     ("/", "model", "s", ("Raspberry Pi 5 Model B Rev 1.0",)),
     ("/", "compatible", "s", ("raspberrypi,5-model-b", "brcm,bcm2712", "linux,dummy-virt")),
     ("/system", "linux,revision", "x", ("d04170",)),

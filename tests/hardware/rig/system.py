@@ -1,7 +1,7 @@
-"""The root file system, kernel and device tree: Debian's own arm64 packages, unchanged. Building needs root and some minutes.
+"""The root file system and kernel: Debian's own arm64 packages, unchanged. Building needs root and some minutes.
 
-Nothing of the host is changed but for packages of `HOST_PACKAGES` that are missing: mounts are made in a namespace of their
-own, and the kernel is fetched with an apt that has its own folders, so that no foreign architecture is ever added.
+Of the host nothing changes but that missing `HOST_PACKAGES` are installed: mounts are made in a namespace of their own,
+and the kernel is fetched with an apt that has its own folders, so that no foreign architecture is ever added.
 """
 
 import os

@@ -60,7 +60,7 @@ def run(request: dict[str, str], link: BinaryIO) -> None:
 
 
 def main() -> None:
-    with open(port("agent"), "r+b", buffering=0) as link:  # noqa: PTH123: unbuffered
+    with port("agent").open("r+b", buffering=0) as link:
         link.write(b'{"id": 0, "code": 0, "out": "ready", "err": ""}\n')
         waiting = b""
         while part := os.read(link.fileno(), 65536):
