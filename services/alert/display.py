@@ -1,16 +1,19 @@
 """From the engine's state to what the display shows. Pure."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from services.alert.engine import Engine, Now
 from services.alert.lcd import Entry, View
 
 
-def view_of(engine: Engine, now: Now, since_change_s: float) -> View:
-    """What the display shows at `now`."""
-    rules = engine.rules.by_name()
+def view_of(
+    engine: Engine, now: Now, since_change_s: float, question: Sequence[str] = (), silenced: bool = False
+) -> View:
+    """What the outputs show at `now`."""
+    rules, revisions = engine.rules.by_name(), engine.register.revisions
     alarms = [
-        Entry.of(device, rule, channel, machine, rules[rule].digits)
+        Entry.of(device, channel, machine, rules[rule], revisions.get((device, rule), 0))
         for device, rule, channel, machine in engine.register.annunciated()
     ]
     readings = [
@@ -18,4 +21,4 @@ def view_of(engine: Engine, now: Now, since_change_s: float) -> View:
         for (device, p), s in engine.streams.items()
     ]
     clock = datetime.fromtimestamp(now.wall, UTC).strftime("%H:%M:%S")
-    return View(alarms, readings, clock, int(now.mono), since_change_s)
+    return View(alarms, readings, clock, int(now.mono), since_change_s, question, silenced, now.wall)

@@ -17,7 +17,7 @@ from services.alert.rules import LimitRule, RuleSet, ScoreRule
 from services.alert.stream import Stream
 from services.alert.watch import Finding
 from services.bus.messages import Acknowledge, Estimate, Layout, Model, Reply, Sample, Score, Status
-from services.bus.topics import Topic
+from services.bus.topics import NODE_DEVICE, Topic
 
 REPLIES: Final = 256  # remembered results of commands: the same command again gets the same answer
 ALL: Final = "*"
@@ -131,11 +131,16 @@ class Engine:
         if life.silent != (machine.active or machine.waiting is not None):
             time = datetime.fromtimestamp(now.wall, UTC)
             severity, age = life.rule.severity, life.age_s
-            finding = Finding(channel, life.silent, severity, age, life.limit_s, "good", time, None)
+            finding = Finding(channel, life.silent, severity, age, life.limit_s, life.quality, time, None)
             changes += self.register.apply(device, rule, finding, now.mono)
         if machine.suppressed and not (life.suppressed and life.silent):
             changes += self.register.suppress(device, rule, channel, None, now.wall, now.mono)
         return changes
+
+    def alarms_of_outputs(self) -> set[str]:
+        """Outputs about which there is an alarm."""
+        rules = [rule.name for rule in self.rules.watch if rule.kind == "output"]
+        return {channel for rule in rules for channel in self.register.alarms.get((NODE_DEVICE, rule), ())}
 
     def counters(self) -> dict[str, int]:
         """What was set aside so far."""

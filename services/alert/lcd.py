@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from services.alert.machine import Machine
+from services.alert.rules import Rule
 from services.bus.messages import SEVERITIES, Severity
 
 WIDTH: Final = 20
@@ -22,7 +23,13 @@ STATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One annunciated alarm."""
+    """One annunciated alarm.
+
+    Args:
+        word: what a large display says of it.
+        occurrence, revision: what an acknowledge must name; revision is that of the rule's alarms.
+        raised_at: s since 1970.
+    """
 
     severity: Severity
     device: str
@@ -33,12 +40,26 @@ class Entry:
     limit: float | None
     unit: str
     digits: int
+    word: str = ""
+    text: str = ""
+    occurrence: str = ""
+    revision: int = 0
+    raised_at: float = 0.0
+    acknowledged: bool = False
 
     @classmethod
-    def of(cls, device: str, rule: str, channel: str, machine: Machine, digits: int) -> "Entry":
+    def of(cls, device: str, channel: str, machine: Machine, rule: Rule, revision: int) -> "Entry":
         e = machine.evidence or {}
         value, limit, unit = e.get("value"), e.get("limit"), e.get("unit") or ""
-        return cls(machine.severity, device, rule, channel, machine.state, value, limit, unit, digits)
+        return cls(
+            machine.severity, device, rule.name, channel, machine.state, value, limit, unit, rule.digits, rule.word,
+            machine.text, machine.occurrence or "", revision, machine.raised_at or 0.0, machine.acknowledged,
+        )  # fmt: skip
+
+    @property
+    def sounds(self) -> bool:
+        """Whether it calls for somebody: active or latched, and nobody has acknowledged it (ISA-18.2)."""
+        return self.state in ("unacknowledged_active", "latched_unacknowledged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +71,10 @@ class View:
         readings: (device, channels) of each device; channels None = silent.
         clock: `08:15:02`.
         second: steady count of seconds; moves the mark.
-        since_change_s: time since the alarms changed: a new alarm is shown first [s].
+        since_change_s: time since the alarms changed, or a person turned the page: a new alarm is shown first [s].
+        question: what a person is asked to confirm with the button, in up to three lines.
+        silenced: the buzzer is to be quiet.
+        wall: s since 1970.
     """
 
     alarms: Sequence[Entry]
@@ -58,6 +82,14 @@ class View:
     clock: str
     second: int
     since_change_s: float = 0.0
+    question: Sequence[str] = ()
+    silenced: bool = False
+    wall: float = 0.0
+
+    @property
+    def lamp(self) -> "Led":
+        """Colour of the lamp."""
+        return led([e.severity for e in self.alarms])
 
 
 def led(severities: Sequence[Severity]) -> Led:
@@ -75,7 +107,7 @@ def frame(view: View) -> list[str]:
     at = int(view.since_change_s // PAGE_S) % len(pages)
     what = f"{at + 1}/{len(view.alarms)}" if at < len(view.alarms) else ("ALARM" if view.alarms else "OK")
     mark = MARKS[view.second % len(MARKS)]
-    head = f"{led([e.severity for e in view.alarms]):<5} {what[:5]:<5}{view.clock[:5]:>7}{mark:>2}"
+    head = f"{view.lamp:<5} {what[:5]:<5}{view.clock[:5]:>7}{mark:>2}"
     return [_line(text) for text in (head, *pages[at])]
 
 

@@ -1,4 +1,4 @@
-"""Who is silent: services, devices, nodes, the broker. Pure; all times are the receiver's steady clock [s]."""
+"""Who is silent: services, devices, nodes, the broker; which outputs fail. Pure; times: receiver's steady clock [s]."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ class Life:
     age_s: float
     limit_s: float
     suppressed: str | None = None  # why it means nothing now
+    quality: str = "good"  # what is wrong with it
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Liveness:
     statuses: dict[tuple[str, str], Status] = field(default_factory=dict)  # the last `online` of each
     streams: dict[tuple[str, str], Silence] = field(default_factory=dict)  # (device, profile)
     periods: dict[tuple[str, str], float] = field(default_factory=dict)
+    outputs: dict[str, tuple[float, str] | None] = field(default_factory=dict)  # since when it fails, and why
     finished: bool = False  # the sensor's recording has ended: silence is by design
     _connected: bool = True
     _cut_since: float | None = None
@@ -99,6 +101,11 @@ class Liveness:
         else:
             self.streams[key].heard(now)
 
+    def output(self, name: str, fault: str | None, now: float) -> None:
+        """What an output says of itself."""
+        known = self.outputs.get(name)
+        self.outputs[name] = None if fault is None else (known[0] if known else now, fault)
+
     def look(self, now: float, connected: bool) -> list[Life]:
         """The state of everything watched, at `now`."""
         if connected and not self._connected:
@@ -115,12 +122,23 @@ class Liveness:
                     cut = 0.0 if self._cut_since is None else now - self._cut_since
                     limit = rule.at_least_s if self._cut_since != self.started else rule.start_delay_s
                     found.append(Life(NODE_DEVICE, rule, "broker", cut > limit, cut, limit))
+                case "output":
+                    found += self._failing(rule, now)
                 case "silent_telemetry" if connected:
                     found += self._devices(rule, now)
                 case "silent_service" if connected:
                     found += self._services(rule, now)
                 case "silent_node" if connected:
                     found += self._nodes(rule, now)
+        return found
+
+    def _failing(self, rule: SilenceRule, now: float) -> list[Life]:
+        found = []
+        for name, failing in self.outputs.items():
+            since, fault = failing or (now, "good")
+            age, limit = now - since, rule.at_least_s
+            silent = False if failing is None else age > limit or None  # not so long yet: nothing begins, nothing ends
+            found.append(Life(NODE_DEVICE, rule, name, silent, age, limit, None, fault))
         return found
 
     def _devices(self, rule: SilenceRule, now: float) -> list[Life]:

@@ -71,6 +71,7 @@ class RuleBase(Part):
     why: str = Field(min_length=10, description="Source of the limit: a standard, a data sheet, or what was measured.")
     unit: str = ""
     digits: int = Field(1, ge=0, le=6, description="Decimals of value and limit in the text.")
+    word: str = Field("WARN", pattern=r"^[A-Z0-9][A-Z0-9 ]{0,3}$", description="The alarm in large letters, 1 to 4.")
     latch: bool = Field(False, description="Stays, after the condition is over, until a person resets it.")
     shelvable_s: float | None = Field(None, ge=0, description="Longest shelf [s]; 0 = none. Default 8 h, latched 0.")
 
@@ -164,9 +165,9 @@ class ScoreRule(RuleBase):
 
 
 class SilenceRule(RuleBase):
-    """Nothing is heard: of a service (heartbeats), a device (samples), a whole node, or of the broker."""
+    """Nothing is heard: of a service (heartbeats), a device (samples), a whole node, the broker; an output fails."""
 
-    kind: Literal["silent_service", "silent_telemetry", "silent_node", "broker"]
+    kind: Literal["silent_service", "silent_telemetry", "silent_node", "broker", "output"]
     heartbeats: float = Field(3.0, ge=1, description="A service is silent after max(at_least_s, so many heartbeats).")
     at_least_s: float = Field(5.0, gt=0, description="A device is silent after max(this, periods x its period) [s].")
     periods: float = Field(3.0, ge=1)

@@ -6,24 +6,24 @@ that is killed in between neither loses nor repeats one.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from services.alert.desk import Desk
 from services.alert.display import view_of
 from services.alert.engine import Engine, Now
-from services.alert.lcd import frame, led
-from services.alert.outputs.console import Console
+from services.alert.lcd import frame
 from services.alert.outputs.output import Output
+from services.alert.outputs.wiring import wire
 from services.alert.register import Change
 from services.alert.rules import RuleSet
 from services.alert.settings import AlertSettings
 from services.bus.client import Bus
 from services.bus.feed import Delivery
 from services.bus.lifecycle import work
-from services.bus.messages import Acknowledge, SampleId, StreamMessage, write, write_fields
+from services.bus.messages import Acknowledge, Reply, SampleId, StreamMessage, write, write_fields
 from services.bus.publisher import Publisher
 from services.bus.reader import Reader
 from services.bus.topics import Topic
@@ -36,11 +36,12 @@ TICK_S = 1.0
 async def serve(settings: AlertSettings, rules: RuleSet, stop: asyncio.Event) -> None:
     """Run until `stop` is set."""
     node = settings.own_node
-    outputs: list[Output] = [Console(settings.display_file or settings.data_dir / "lcd.txt")]
+    desk = Desk(node)
+    outputs = wire(settings, desk)
     bus = Bus(settings, service="alert", subscribe=settings.filters, node=node)
     async with bus, Publisher(bus, settings, "alert") as publisher:
         engine = Engine(node, rules, time.monotonic(), cloud=settings.role == "cloud")
-        service = Service(bus, publisher, Reader(bus, publisher, settings), engine, outputs, settings)
+        service = Service(bus, publisher, Reader(bus, publisher, settings), engine, outputs, desk, settings)
         await work(service.run(), bus, stop)
 
 
@@ -49,20 +50,32 @@ class Service:
 
     def __init__(
         self, bus: Bus, publisher: Publisher, reader: Reader, engine: Engine, outputs: Sequence[Output],
-        settings: AlertSettings,
+        desk: Desk, settings: AlertSettings,
     ) -> None:  # fmt: skip
         self._bus, self._publisher, self._reader, self._engine = bus, publisher, reader, engine
-        self._outputs, self._settings = outputs, settings
-        self._ticked = self._kept = self._changed = time.monotonic()
+        self._outputs, self._desk, self._settings = outputs, desk, settings
+        self._ticked = self._kept = time.monotonic()
+        self._commanded: list[Change] = []  # by a person at the node, not published yet
+        desk.command = self.command
         self._answers: list[tuple[Topic, bytes]] = []
         self._worked_off: dict[Topic, StreamMessage] = {}
 
     async def run(self) -> None:
         await self._resume()
+        for output in self._outputs:
+            self._guarded(output, output.open)
+        try:
+            await self._work()
+        finally:
+            for output in self._outputs:
+                self._guarded(output, output.close)
+
+    async def _work(self) -> None:
         async for batch in self._reader.batches():
-            changes = [c for delivery in batch for c in self._judge(delivery)]
+            changes, self._commanded = self._commanded, []
+            changes += [c for delivery in batch for c in self._judge(delivery)]
             now = _now()
-            if now.mono - self._ticked >= TICK_S or changes:
+            if now.mono - self._ticked >= TICK_S or changes or self._desk.touched:
                 changes += self._engine.tick(now, self._bus.connected)
                 self._ticked = now.mono
                 self._show(now, changes)
@@ -72,11 +85,16 @@ class Service:
                 self._bus.positions[f"{topic.node}/{topic.device}/{topic.stream}"] = position
             self._worked_off.clear()
             if now.mono - self._kept >= self._settings.state_s:
-                self._keep([])
-        self._keep([])
-        for output in self._outputs:
-            with contextlib.suppress(OSError):
-                output.close()
+                self._keep()
+        self._keep()
+
+    def command(self, device: str, command: Acknowledge) -> Reply:
+        """Carry out what a person at the node commands (button, phone); the event follows within a tick."""
+        reply, changes = self._engine.command(device, command, _now())
+        self._commanded += changes
+        self._desk.touched = True
+        self._bus.counters.add(f"command_{reply.status}")
+        return reply
 
     async def _resume(self) -> None:
         """Go on from the state of the last run; publish the retained states again (the broker may be new)."""
@@ -85,6 +103,9 @@ class Service:
         if state is not None:
             self._reader.restore(state["cursors"])
             changes = [Change(**c) for c in state["unsent"]] + self._engine.restore(state["engine"], _now())
+        own = {output.name for output in self._outputs}
+        for channel in self._engine.alarms_of_outputs() - own:  # taken out of the settings meanwhile
+            self._engine.liveness.output(channel, None, time.monotonic())
         for key in self._engine.register.alarms:
             await self._retain(*key)
         await self._publish(changes)
@@ -128,29 +149,35 @@ class Service:
     def _state(self) -> dict[str, Any]:
         return {"engine": self._engine.to_dict(), "cursors": self._reader.cursors()}
 
-    def _keep(self, unsent: list[Change]) -> None:
-        self._publisher.remember(STATE, self._state() | {"unsent": unsent})
+    def _keep(self) -> None:
+        self._publisher.remember(STATE, self._state() | {"unsent": [c.to_dict() for c in self._commanded]})
         self._kept = time.monotonic()
 
     def _show(self, now: Now, changes: Sequence[Change]) -> None:
-        if changes:
-            self._changed = now.mono
-        view = view_of(self._engine, now, now.mono - self._changed)
-        lines, colour = frame(view), led([e.severity for e in view.alarms])
-        self._bus.display = lines
+        desk = self._desk
+        desk.touched = False
+        desk.changed(changes, now.mono)
+        view = view_of(self._engine, now, desk.page_s(now.mono), desk.asks(now.mono), desk.silenced(now.mono))
+        self._bus.display = frame(view)
         self._bus.counters.set("alarms_shown", len(view.alarms))
         for name, value in self._engine.counters().items():
             self._bus.counters.set(name, value)
         for output in self._outputs:
-            try:
-                output.show(lines, colour)
-                for change in changes:
-                    output.changed(change)
-            except OSError as error:
-                self._bus.counters.add("output_failed")
-                log.error("%s: %s", type(output).__name__, error)
+            self._guarded(output, output.show, view)
+            for change in changes:
+                self._guarded(output, output.changed, change)
+            self._engine.liveness.output(output.name, output.fault, now.mono)
+        desk.shown(view, now.mono)
         if changes:
             self._bus.beat()
+
+    def _guarded(self, output: Output, call: Callable[..., None], *arguments: Any) -> None:
+        """An output may have a bug; alarms go on."""
+        try:
+            call(*arguments)
+        except Exception:
+            self._bus.counters.add(f"output_{output.name}_failed")
+            log.exception("output %s", output.name)
 
 
 def _now() -> Now:

@@ -1,10 +1,11 @@
 """Settings of the alert service: section `alert` of the file, `EMBERWATCH_` variables."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from services.alert.outputs.settings import BluetoothSettings, ButtonSettings, BuzzerSettings, LampSettings, LcdSettings
 from services.bus.settings import ROOT, BusSettings
 from services.bus.topics import CLOUD_NODE, topic_filter
 
@@ -26,7 +27,27 @@ class AlertSettings(BusSettings):
         description="The display as text, written each second (default: lcd.txt in the data folder). "
         "On a Pi put it in memory, /run/emberwatch/lcd.txt: the SD card wears.",
     )
+    lcd: LcdSettings | None = Field(None, title="Display", description="Character display on I2C: bus, address, ..")
+    lamp: LampSettings | None = Field(None, title="Lamp", description="GPIO numbers of green, amber, red.")
+    buzzer: BuzzerSettings | None = Field(None, title="Buzzer", description="GPIO number of an active buzzer.")
+    button: ButtonSettings | None = Field(None, title="Button", description="GPIO number of the button.")
+    gpio_chip: int | None = Field(None, ge=0, title="GPIO chip", description="/dev/gpiochipN; default: the Pi's own.")
+    bluetooth: BluetoothSettings | None = Field(None, title="Bluetooth", description="Phones and Home Assistant.")
     state_s: float = Field(10.0, gt=0, title="State", description="Longest time between two savings of the state [s].")
+
+    @model_validator(mode="after")
+    def _pins_differ(self) -> Self:
+        pins = [
+            (f"{name}.{key}", pin)
+            for name, part in (("lamp", self.lamp), ("buzzer", self.buzzer), ("button", self.button))
+            if part is not None
+            for key, pin in part.pins().items()
+        ]
+        for i, (name, pin) in enumerate(pins):
+            for other, same in pins[:i]:
+                if pin == same:
+                    raise ValueError(f"{other} and {name} are both GPIO {pin}")
+        return self
 
     @property
     def rule_files(self) -> list[Path]:

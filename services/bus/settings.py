@@ -68,8 +68,9 @@ class BusSettings(BaseSettings):
             return cls(**values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            key = str(first["loc"][0]) if first["loc"] else "settings"
-            where = path if key in values and path and key not in overrides else f"{PREFIX}{key.upper()}"
+            name = str(first["loc"][0]) if first["loc"] else "settings"
+            where = path if name in values and path and name not in overrides else f"{PREFIX}{name.upper()}"
+            key = ".".join(str(part) for part in first["loc"]) or name
             raise ConfigError(str(where), key, first["msg"]) from None
 
 

@@ -2,11 +2,10 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from services.alert.lcd import WIDTH, Led
+from services.alert.lcd import WIDTH, View, frame
 from services.alert.register import Change
 from services.bus.messages import format_time
 
@@ -17,19 +16,18 @@ class Console:
     One small write to one page: replacing the file each second wrote some 350 MB a day to the card.
     """
 
+    name = "console"
+
     def __init__(self, path: Path, stream: TextIO = sys.stdout) -> None:
         self._path, self._stream = path, stream
         self._file: int | None = None
+        self.fault: str | None = None
 
-    def show(self, frame: Sequence[str], led: Led) -> None:
-        content = "".join(f"{line}\n" for line in frame).encode("ascii")
-        if self._file is not None and not os.fstat(self._file).st_nlink:  # somebody removed it
-            os.close(self._file)
-            self._file = None
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
-        os.pwrite(self._file, content, 0)
+    def open(self) -> None:
+        """The file is opened when there is something to write."""
+
+    def show(self, view: View) -> None:
+        self._write(frame(view))
 
     def changed(self, change: Change) -> None:
         alarm = change.alarm
@@ -42,7 +40,21 @@ class Console:
         )
 
     def close(self) -> None:
-        self.show(["stopped".ljust(WIDTH), *[" " * WIDTH] * 3], "AMBER")
+        self._write(["stopped".ljust(WIDTH), *[" " * WIDTH] * 3])
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+    def _write(self, lines: list[str]) -> None:
+        content = "".join(f"{line}\n" for line in lines).encode("ascii")
+        try:
+            if self._file is not None and not os.fstat(self._file).st_nlink:  # somebody removed it
+                os.close(self._file)
+                self._file = None
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+            os.pwrite(self._file, content, 0)
+            self.fault = None
+        except OSError as error:
+            self.fault = f"{self._path}: {error.strerror}"
