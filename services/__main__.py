@@ -11,7 +11,7 @@ from importlib import import_module
 from services.bus.settings import ROOT
 
 TRAINING = ("train", "evaluate", "study", "report")
-VERBS = ("up", "status", "alarms", "test", *TRAINING)
+VERBS = ("up", "status", "alarms", "doctor", "test", *TRAINING)
 
 
 def main(arguments: list[str]) -> int:
@@ -28,6 +28,11 @@ def main(arguments: list[str]) -> int:
         parser = argparse.ArgumentParser(prog=f"emberwatch {verb}", description=console.__doc__)
         console.add_arguments(parser, verb)
         return int(console.main(parser.parse_args(rest), verb))
+    if verb == "doctor":
+        doctor = import_module("services.doctor.__main__")
+        parser = argparse.ArgumentParser(prog="emberwatch doctor", description=doctor.__doc__)
+        doctor.add_arguments(parser)
+        return int(doctor.main(parser.parse_args(rest)))
     if verb == "test":
         return test(rest)
     return int(import_module("training.__main__").main([verb, *rest]))
