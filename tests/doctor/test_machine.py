@@ -97,7 +97,7 @@ def test_what_is_there_and_set_wrong(tmp_path: Path, path: str, content: str, na
 def test_a_device_without_permission(tmp_path: Path) -> None:
     pi(tmp_path)
     (tmp_path / "dev/i2c-1").chmod(0o400)
-    ask = "import sys; from pathlib import Path; from services.doctor import machine as m; print(m.i2c(Path(sys.argv[1]), 1))"
+    ask = "import sys, pathlib, services.doctor.machine as m; print(m.i2c(pathlib.Path(sys.argv[1]), 1))"
     command = [sys.executable, "-c", ask, str(tmp_path)]
     if os.geteuid() == 0:  # root may open everything
         for folder in (tmp_path, *tmp_path.parents[:2]):
