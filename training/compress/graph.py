@@ -70,8 +70,12 @@ class Graph:
         return Tensor(name)
 
     def output(self, name: str, tensor: Tensor, shape: Sequence[int]) -> None:
-        """Give a tensor out, as float."""
-        self._nodes.append(helper.make_node("Identity", [self.dequantize(tensor).name], [name]))
+        """Give a tensor out under this name, as float."""
+        before = self.dequantize(tensor).name
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                names[:] = [name if used == before else used for used in names]
+        self.observed = {label: name if used == before else used for label, used in self.observed.items()}
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)))
 
     def constant(self, values: NDArray[Any] | np.uint8 | float | Sequence[int]) -> Tensor:
@@ -90,12 +94,20 @@ class Graph:
         """Any operator with one output, in float; integer inputs are dequantized."""
         return self._emit(operator, *(self.dequantize(tensor).name for tensor in inputs), **attributes)
 
-    def split(self, tensor: Tensor, axis: int, sizes: Sequence[int]) -> list[Tensor]:
-        names = [f"v{self._count + i}" for i in range(len(sizes))]
-        self._count += len(sizes)
-        given = [self.dequantize(tensor).name, self.constant(sizes).name]
-        self._nodes.append(helper.make_node("Split", given, names, axis=axis))
+    def nodes(self, operator: str, *inputs: Tensor | None, count: int, **attributes: Any) -> list[Tensor]:
+        """An operator with several outputs; an input that is None is left out."""
+        names = [f"v{self._count + i}" for i in range(count)]
+        self._count += count
+        given = ["" if tensor is None else self.dequantize(tensor).name for tensor in inputs]
+        self._nodes.append(helper.make_node(operator, given, names, **attributes))
         return [Tensor(name) for name in names]
+
+    def split(self, tensor: Tensor, axis: int, sizes: Sequence[int]) -> list[Tensor]:
+        return self.nodes("Split", tensor, self.constant(sizes), count=len(sizes), axis=axis)
+
+    def transpose(self, tensor: Tensor, order: Sequence[int]) -> Tensor:
+        """Integer stays integer."""
+        return Tensor(self._emit("Transpose", tensor.name, perm=list(order)).name, tensor.grid)
 
     # --- what becomes integer -----------------------------------------------------------------------------------------
 

@@ -1,0 +1,72 @@
+"""Quantization-aware training: the net is trained on with the roundings of its INT8 form in the way.
+
+Weights and what each convolution is given are rounded to their grids in every step (straight-through gradients). The
+sums between two convolutions (training/compress/student_graph.py: `enter`, `scaled`, `shift`) are not: they are rounded
+once more where the next convolution takes them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from training.compress.graph import WEIGHT_MAX, Grid
+
+
+class RoundedWeight(nn.Module):
+    """A weight as the graph will hold it: per output channel, symmetric."""
+
+    def __init__(self, weight_max: int) -> None:
+        super().__init__()
+        self.weight_max = weight_max
+
+    def forward(self, weight: Tensor) -> Tensor:
+        scale = weight.detach().abs().amax((1, 2)).clamp_min(1e-8) / self.weight_max
+        zero = torch.zeros_like(scale)
+        rounded: Tensor = torch.fake_quantize_per_channel_affine(
+            weight, scale, zero, 0, -self.weight_max, self.weight_max
+        )
+        return rounded
+
+
+@contextmanager
+def rounded(
+    net: nn.Module,
+    inputs: Mapping[str, str],
+    ranges: Mapping[str, tuple[float, float]],
+    weight_max: int = WEIGHT_MAX,
+) -> Iterator[None]:
+    """Within, `net` computes as its INT8 graph does (nearly: see above).
+
+    Args:
+        inputs: module of a convolution -> label of what it is given.
+        ranges: of the labels, from calibrate.observe.
+    """
+    layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv1d) and name in inputs}
+    missing = set(inputs) - set(layers)
+    if missing:
+        raise ValueError(f"no convolution named {sorted(missing)[0]}")
+    hooks = [
+        layer.register_forward_pre_hook(_rounding(Grid.over(*ranges[inputs[name]]))) for name, layer in layers.items()
+    ]
+    for layer in layers.values():
+        parametrize.register_parametrization(layer, "weight", RoundedWeight(weight_max))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for layer in layers.values():  # the float weights that were learnt; the graph rounds them alike
+            kept = layer.parametrizations.weight.original.detach().clone()  # type: ignore[union-attr, operator]
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+            layer.weight = nn.Parameter(kept)
+
+
+def _rounding(grid: Grid) -> Callable[[nn.Module, Any], Any]:
+    def hook(layer: nn.Module, given: Any) -> Any:
+        return (torch.fake_quantize_per_tensor_affine(given[0], grid.scale, grid.zero, 0, 255), *given[1:])
+
+    return hook

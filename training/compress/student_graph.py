@@ -1,0 +1,113 @@
+"""The student as an ONNX graph: float around integer nets, or all float."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.compress.graph import WEIGHT_MAX, Graph, Tensor
+from training.models.student import (
+    AGAINST,
+    BEND,
+    CHANNELS,
+    DILATIONS,
+    INPUTS,
+    LEVEL,
+    LEVELS,
+    POWERS,
+    RESPONSES,
+    STRIDES,
+    TIMES,
+    ConvDyad,
+)
+
+Weights = Mapping[str, NDArray[np.float32]]
+TURN = (0, 2, 1)  # steps, channels -> channels, steps
+
+
+def write(net: ConvDyad, ranges: Mapping[str, tuple[float, float]] | None, weight_max: int = WEIGHT_MAX) -> Graph:
+    """The same arithmetic as ConvDyad.forward for one window.
+
+    Args:
+        ranges: of the float graph's labels, for the INT8 graph; None = the float one.
+    """
+    graph = Graph(ranges, weight_max)
+    weights = {name: value.detach().numpy() for name, value in net.state_dict().items()}
+    shape = [1, net.size.steps, len(CHANNELS)]
+    window, mask = graph.input("window", shape), graph.input("mask", shape)
+    inputs, rest, level = _front(graph, graph.transpose(window, TURN), weights)
+    cause = graph.quantize("cause", inputs)
+    seen = graph.quantize("seen", graph.node("Concat", inputs, rest, axis=1))
+    # laid out as ONNX Runtime's integer kernels want it, this turn and those that they put in take each other away
+    flat = graph.node("Reshape", level, graph.constant([1, 1, len(LEVELS)]))
+    levels = graph.transpose(graph.quantize("levels", flat), TURN)
+    latent = _encoder(graph, seen, levels, weights)
+    made = _decoder(graph, cause, graph.concat("told", latent, levels), weights)
+    measured = graph.transpose(graph.split(mask, 2, [INPUTS, RESPONSES])[1], TURN)
+    _score(graph, graph.node("Sub", rest, made), measured, weights, net.size.steps)
+    return graph
+
+
+def _front(graph: Graph, window: Tensor, w: Weights) -> tuple[Tensor, Tensor, Tensor]:
+    """Everything by channels, then steps: sums along the steps and products over whole rows are quick."""
+    mean = graph.node("ReduceMean", window, axes=[2], keepdims=1)
+    centred = graph.node("Sub", window, graph.node("Gather", mean, graph.constant(LEVEL), axis=1))
+    columns = range(len(CHANNELS))
+    against = graph.node("Gather", centred, graph.constant([AGAINST.get(c, 0) for c in columns]), axis=1)
+    on = graph.constant(np.array([[float(c in AGAINST)] for c in columns]))
+    features = graph.node("Sub", centred, graph.node("Mul", against, on))
+    inputs, responses = graph.split(features, 1, [INPUTS, RESPONSES])
+    level = graph.node("Gather", mean, graph.constant(LEVELS), axis=1)
+    level = graph.node("Mul", level, graph.constant(w["front.level_gain"][:, None]))
+
+    power = graph.node("Pow", level, graph.constant(np.array(POWERS, dtype=np.float32).T))
+    power = graph.node("ReduceProd", power, axes=[1], keepdims=1)  # (1, 1, powers)
+    coefficients = graph.node("Mul", graph.constant(w["front.weight"][None]), power)
+    coefficients = graph.node("ReduceSum", coefficients, graph.constant([2]), keepdims=1)
+    by_time = graph.split(coefficients, 1, [RESPONSES] * TIMES)
+    rest = graph.node("Sub", responses, by_time[INPUTS])
+    for cause, coefficient in zip(graph.split(inputs, 1, [1] * INPUTS), by_time, strict=False):
+        rest = graph.node("Sub", rest, graph.node("Mul", coefficient, cause))
+    return inputs, rest, level
+
+
+def _encoder(graph: Graph, seen: Tensor, levels: Tensor, w: Weights) -> Tensor:
+    x = seen
+    for i, (_, kernel) in enumerate(STRIDES):
+        layer, pads = f"encoder.blocks.{2 * i}", (kernel // 2, kernel // 2)
+        x = graph.conv(layer, x, w[f"{layer}.weight"], w[f"{layer}.bias"], pads=pads, stride=2, relu=True)
+    layer = f"encoder.blocks.{2 * len(STRIDES)}"
+    x = graph.conv(layer, x, w[f"{layer}.weight"], w[f"{layer}.bias"], relu=True)
+    x = graph.concat("summary", x, levels)
+    return graph.conv("latent", x, w["encoder.to_mean.weight"], w["encoder.to_mean.bias"])
+
+
+def _decoder(graph: Graph, cause: Tensor, told: Tensor, w: Weights) -> Tensor:
+    weight, bias = w["decoder.told.weight"], w["decoder.told.bias"]
+    half = len(weight) // 2
+    scale = graph.conv("scale", told, weight[:half], bias[:half])
+    shift = graph.conv("shift", told, weight[half:], bias[half:])
+    enter = graph.conv("enter", cause, w["decoder.enter.weight"], w["decoder.enter.bias"], pads=(2, 2))
+    x = graph.add("entered", graph.multiply("scaled", enter, scale), shift, relu=True)
+    for i, dilation in enumerate(DILATIONS):
+        layer = f"decoder.blocks.{2 * i}"
+        weight, bias = w[f"{layer}.weight"], w[f"{layer}.bias"]
+        x = graph.conv(layer, x, weight, bias, pads=(dilation, dilation), dilation=dilation, relu=True)
+    layer = f"decoder.blocks.{2 * len(DILATIONS)}"
+    return graph.conv("made", x, w[f"{layer}.weight"], w[f"{layer}.bias"])
+
+
+def _score(graph: Graph, difference: Tensor, measured: Tensor, w: Weights, steps: int) -> None:
+    error, time = graph.node("Mul", difference, measured), graph.constant([2])
+    count = graph.node("Max", graph.node("ReduceSum", measured, time, keepdims=0), graph.constant(1.0))
+    share = graph.node("Mul", error, graph.constant(1 / (w["sigma"][:, None] * BEND)))
+    root = graph.node("Sqrt", graph.node("Add", graph.node("Mul", share, share), graph.constant(1.0)))
+    # a step that was not measured adds the 1 that is taken off again
+    moving = graph.node("Sub", graph.node("ReduceSum", root, time, keepdims=0), graph.constant(float(steps)))
+    moving = graph.node("Mul", moving, graph.constant(BEND**2))
+    total = graph.node("Abs", graph.node("ReduceSum", error, time, keepdims=0))
+    lasting = graph.node("Mul", total, graph.constant(0.5 / w["lasting"]))
+    contributions = graph.node("Div", graph.node("Add", moving, lasting), count)
+    score = graph.node("ReduceMean", contributions, axes=[1], keepdims=0)
+    graph.output("score", score, [1])
+    graph.output("contributions", contributions, [1, RESPONSES])

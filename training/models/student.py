@@ -1,0 +1,241 @@
+"""The shipped pack detector: DyAD's structure in convolutions, around a float part that knows the coarse answer.
+
+As in DyAD a latent is taken from all channels, and a decoder that is driven by the inputs only, told by the latent what
+pack and state it is, must produce the responses. Departures: the coarse answer (ohmic drop, slope of the open-circuit
+voltage, usual spread) comes from a polynomial in float, and the net has only the difference to give, so that INT8
+resolves it; windows of driving as well as charging; no mileage head (mileage is no channel); and besides the squared
+(Huber) error its signed mean over the window counts, in which noise cancels and a small lasting deviation does not.
+
+Shapes: window, mask (n, steps, channels) in the order of CHANNELS, scaled.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from services.inference.channels import ChannelSpec
+from training.models.snippets import Snippets
+
+CHANNELS: Final = (
+    ChannelSpec(name="current", role="input", offset=0.0, scale=20.0),
+    ChannelSpec(name="charge", role="input", derived="charge", offset=0.0, scale=2.0),
+    ChannelSpec(name="voltage", role="response", per="cell_voltages", offset=3.8, scale=0.01),
+    ChannelSpec(name="cell_voltages", role="response", across="mean", offset=3.8, scale=0.01),
+    ChannelSpec(name="cell_voltage_max", role="response", offset=3.8, scale=0.01),
+    ChannelSpec(name="cell_voltage_min", role="response", offset=3.8, scale=0.01),
+    ChannelSpec(name="temperature_max", role="response", offset=25.0, scale=0.5),
+    ChannelSpec(name="temperature_min", role="response", offset=25.0, scale=0.5),
+)
+"""Packs of any number of cells share a model: voltages are per cell. Scales: about what the polynomial leaves."""
+
+INPUTS: Final = 2
+RESPONSES: Final = len(CHANNELS) - INPUTS
+CURRENT, CHARGE, PACK, CELLS, HIGHEST, LOWEST, HOTTEST, COLDEST = range(len(CHANNELS))
+LEVEL: Final = (CURRENT, CHARGE, PACK, CELLS, CELLS, CELLS, COLDEST, COLDEST)
+"""Each column less a level, the mean over the window of the column named here: the levels of current, charge, voltage
+and temperature go; how far the best and worst cell stand off the mean cell stays."""
+AGAINST: Final = {HIGHEST: PACK, LOWEST: PACK}
+"""Extremes less how far the pack's voltage stands off its own level at the same moment (cells are polled one after the
+other, so their own mean lags under load): what the whole pack does is judged once, in `voltage`."""
+LEVELS: Final = (CURRENT, CELLS, COLDEST)  # levels that encoder, decoder and polynomial are told
+POWERS: Final = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 2, 0), (0, 3, 0), (0, 0, 1), (0, 0, 2), (0, 1, 1))
+"""Of the levels: the coefficients of the polynomial."""
+TIMES: Final = INPUTS + 1  # terms in time: current, charge, 1
+RIDGE: Final = 1e-3
+RESOLUTION: Final = (0.005, 0.005, 0.005, 0.005, 0.5, 0.5)  # V, degC: no error below what the sensors resolve counts
+BEND: Final = 3.0  # sigmas from which on an error counts linearly
+SEEN_NOISE, LEVEL_NOISE = 0.05, 0.3  # in training, against learning days by heart
+DILATIONS: Final = (1, 3, 9, 27)
+STRIDES: Final = ((16, 5), (24, 5), (24, 3), (24, 3))  # width and kernel of the encoder's layers of stride 2
+SUMMARY: Final = 16  # width of what the encoder makes of the whole window
+
+
+class Size(BaseModel):
+    """Widths of the student."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(128, multiple_of=16, description="Length of the window.")
+    width: int = Field(24, ge=1, description="Of the decoder.")
+    latent: int = Field(8, ge=1)
+
+
+class Front(nn.Module):
+    """Scaled window -> inputs, what the float polynomial leaves of the responses, levels.
+
+    Columns are picked and added, never multiplied by a matrix: that would stay float work in the INT8 graph.
+    """
+
+    weight: Tensor
+    level_gain: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(TIMES * RESPONSES, len(POWERS)))
+        self.register_buffer("level_gain", torch.ones(len(LEVELS)))
+
+    def fit(self, data: Snippets) -> None:
+        """Ridge regression of the responses on the polynomial, each window by its weight."""
+        mean = data.window.mean(1)[:, list(LEVELS)]
+        self.level_gain = 1.0 / mean.std(0).clamp_min(1e-3)
+        inputs, responses, levels = self.standing(data.window)
+        terms = (self.times(inputs).unsqueeze(3) * self.powers(levels)[:, None, None, :]).flatten(2)
+        weight = (data.weight / data.weight.mean())[:, None, None]
+        count = terms.shape[0] * terms.shape[1]
+        gram = torch.einsum("nsi,nsj->ij", terms * weight, terms).double() / count
+        moment = torch.einsum("nsi,nsr->ir", terms * weight, responses).double() / count
+        spread = gram.diagonal().sqrt().clamp_min(1e-6)  # ridge on terms of equal size
+        scaled = gram / spread / spread[:, None] + RIDGE * torch.eye(len(gram))
+        solved = torch.linalg.solve(scaled, moment / spread[:, None]) / spread[:, None]
+        by_time = solved.reshape(TIMES, len(POWERS), RESPONSES).transpose(1, 2)
+        self.weight = by_time.reshape(TIMES * RESPONSES, len(POWERS)).float().contiguous()
+
+    def standing(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs and responses less their levels, (n, steps, ..), and levels (n, len(LEVELS))."""
+        mean = window.mean(1, keepdim=True)
+        centred = window - mean[:, :, list(LEVEL)]
+        against = [AGAINST.get(column, 0) for column in range(len(CHANNELS))]
+        on = torch.tensor([float(column in AGAINST) for column in range(len(CHANNELS))], device=window.device)
+        features = centred - centred[:, :, against] * on
+        return features[..., :INPUTS], features[..., INPUTS:], mean[:, 0, list(LEVELS)] * self.level_gain
+
+    def powers(self, levels: Tensor) -> Tensor:
+        """(n, len(POWERS))"""
+        return torch.stack([(levels ** torch.tensor(p, device=levels.device)).prod(1) for p in POWERS], 1)
+
+    def times(self, inputs: Tensor) -> Tensor:
+        """(n, steps, TIMES)"""
+        return torch.cat([inputs, torch.ones_like(inputs[..., :1])], 2)
+
+    def forward(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, responses, levels = self.standing(window)
+        coefficients = (self.weight * self.powers(levels).unsqueeze(1)).sum(2).reshape(-1, TIMES, RESPONSES)
+        coarse = (self.times(inputs).unsqueeze(3) * coefficients.unsqueeze(1)).sum(2)
+        return inputs, responses - coarse, levels
+
+
+class Encoder(nn.Module):
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        source = len(CHANNELS)
+        for width, kernel in STRIDES:
+            blocks += [nn.Conv1d(source, width, kernel, stride=2, padding=kernel // 2), nn.ReLU()]
+            source = width
+        self.blocks = nn.Sequential(*blocks, nn.Conv1d(source, SUMMARY, size.steps // 2 ** len(STRIDES)), nn.ReLU())
+        self.to_mean = nn.Conv1d(SUMMARY + len(LEVELS), size.latent, 1)
+        self.to_log_variance = nn.Conv1d(SUMMARY + len(LEVELS), size.latent, 1)  # training only
+
+    def forward(self, inputs: Tensor, rest: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+        seen = torch.cat([inputs, rest], 2).transpose(1, 2)
+        summary = torch.cat([self.blocks(seen), levels.unsqueeze(2)], 1)
+        return self.to_mean(summary), self.to_log_variance(summary)
+
+
+class Decoder(nn.Module):
+    """Latent and levels scale (a resistance) and shift (a level) what the inputs cause.
+
+    They enter once, and no layer is bridged: each addition of two INT8 tensors costs as much as a convolution.
+    """
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        width = size.width
+        self.enter = nn.Conv1d(INPUTS, width, 5, padding=2)
+        self.told = nn.Conv1d(size.latent + len(LEVELS), 2 * width, 1)
+        blocks: list[nn.Module] = []
+        for dilation in DILATIONS:
+            blocks += [nn.Conv1d(width, width, 3, dilation=dilation, padding=dilation), nn.ReLU()]
+        self.blocks = nn.Sequential(*blocks, nn.Conv1d(width, RESPONSES, 1))
+
+    def forward(self, inputs: Tensor, latent: Tensor, levels: Tensor) -> Tensor:
+        scale, shift = self.told(torch.cat([latent, levels.unsqueeze(2)], 1)).chunk(2, 1)
+        answer: Tensor = self.blocks((self.enter(inputs.transpose(1, 2)) * scale + shift).relu())
+        return answer.transpose(1, 2)
+
+
+class ConvDyad(nn.Module):
+    """Front, encoder, decoder, score."""
+
+    sigma: Tensor
+    lasting: Tensor
+    unit: Tensor
+
+    def __init__(self, size: Size, kl_weight: float = 1e-3, kl_steps: int = 800) -> None:
+        super().__init__()
+        self.size, self.kl_weight, self.kl_steps = size, kl_weight, kl_steps
+        self.front = Front()
+        self.encoder = Encoder(size)
+        self.decoder = Decoder(size)
+        self.register_buffer("unit", torch.ones(RESPONSES))  # spread of what the polynomial leaves, in training
+        self.register_buffer("sigma", torch.full((RESPONSES,), 0.3))
+        self.register_buffer("lasting", torch.full((RESPONSES,), 0.3))
+
+    @torch.no_grad()
+    def fit(self, data: Snippets) -> None:
+        """Take from the training windows what is not learnt by steps."""
+        device = self.unit.device
+        self.cpu().front.fit(data)
+        self.unit = self.front(data.window)[1].std((0, 1)).clamp_min(1e-2)
+        self.to(device)
+
+    def reconstruct(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(what the polynomial leaves of the responses, its reconstruction, latent mean, log-variance)."""
+        inputs, rest, levels = self.front(window)
+        if not self.training:
+            mean, log_variance = self.encoder(inputs, rest, levels)
+            return rest, self.decoder(inputs, mean, levels), mean, log_variance
+        seen = rest + SEEN_NOISE * torch.randn_like(rest)
+        blurred = levels + LEVEL_NOISE * torch.randn_like(levels)
+        mean, log_variance = self.encoder(inputs, seen, blurred)
+        latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        return rest, self.decoder(inputs, latent, blurred), mean, log_variance
+
+    def loss(self, data: Snippets, step: int) -> Tensor:
+        """Smooth L1 + annealed KL; `step` of the optimizer, from 0."""
+        rest, reconstruction, mean, log_variance = self.reconstruct(data.window)
+        measured = data.mask[:, :, INPUTS:]
+        error = nn.functional.smooth_l1_loss(reconstruction / self.unit, rest / self.unit, beta=0.3, reduction="none")
+        latent = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
+        weight = self.kl_weight * min(1.0, step / self.kl_steps)
+        return (error * measured).sum() / measured.sum().clamp(min=1.0) + weight * latent
+
+    def errors(self, window: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What is left of the responses, 0 where not measured, (n, steps, RESPONSES); how many steps were measured."""
+        rest, reconstruction, _, _ = self.reconstruct(window)
+        measured = mask[:, :, INPUTS:]
+        return (rest - reconstruction) * measured, measured.sum(1).clamp(min=1.0)
+
+    def forward(self, window: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Score (n,) and contributions (n, RESPONSES), the bundle's interface; the score is their mean."""
+        error, count = self.errors(window, mask)
+        moving = bent(error / self.sigma).sum(1) / count
+        lasting = (error.sum(1) / count / self.lasting).abs()
+        contributions = 0.5 * (moving + lasting)
+        return contributions.mean(1), contributions
+
+    @torch.no_grad()
+    def fit_units(self, data: Snippets, specs: Sequence[ChannelSpec]) -> None:
+        """Set the units of error by healthy windows: the middle window's RMS, and that of the windows' means; no less
+        than the sensors resolve."""
+        error, count = self.errors(data.window, data.mask)
+        floor = torch.tensor([r / spec.scale for r, spec in zip(RESOLUTION, specs[INPUTS:], strict=True)])
+        self.sigma = torch.maximum(((error**2).sum(1) / count).median(0).values.sqrt(), floor)
+        self.lasting = torch.maximum((error.sum(1) / count).abs().median(0).values, floor / 2)
+
+
+def bent(sigmas: Tensor) -> Tensor:
+    """Pseudo-Huber error: e^2, far beyond the bend 2 BEND |e|."""
+    return 2 * BEND**2 * ((1 + (sigmas / BEND) ** 2).sqrt() - 1)
+
+
+def fitted_channels(values: NDArray[np.float32], weight: NDArray[np.float32]) -> tuple[ChannelSpec, ...]:
+    """CHANNELS with offsets at the mean levels of these windows (physical units): powers of levels stay small."""
+    level = np.average(values.mean(1), axis=0, weights=weight)
+    offset = [0.0, 0.0, *[round(float(level[CELLS]), 2)] * 4, *[round(float(level[COLDEST]))] * 2]
+    return tuple(spec.model_copy(update={"offset": float(o)}) for spec, o in zip(CHANNELS, offset, strict=True))
