@@ -78,6 +78,8 @@ class Manifest(BaseModel):
             raise ValueError("charge is counted from current, which is not among the channels")
         if not self.responses:
             raise ValueError("no channel is a response")
+        if self.of_cell and not {"voltage", "current"} <= {c.name for c in self.channels if not c.derived}:
+            raise ValueError("columns of a phase need voltage and current among the channels")
         if self.stride >= self.window:
             raise ValueError(f"stride {self.stride} must be shorter than the window {self.window}")
         return self
@@ -85,6 +87,20 @@ class Manifest(BaseModel):
     @property
     def responses(self) -> tuple[str, ...]:
         return tuple(channel.name for channel in self.channels if channel.role == "response")
+
+    @property
+    def of_cell(self) -> bool:
+        """It judges single cells, and must be told their capacity and chemistry."""
+        return any(channel.of_phase for channel in self.channels)
+
+    @property
+    def domain(self) -> tuple[Array, Array] | None:
+        """Lowest and highest value of each column that is judged; None = all are."""
+        if all(channel.low is None and channel.high is None for channel in self.channels):
+            return None
+        low = [-np.inf if channel.low is None else channel.low for channel in self.channels]
+        high = [np.inf if channel.high is None else channel.high for channel in self.channels]
+        return np.array(low, dtype=np.float32), np.array(high, dtype=np.float32)
 
     @property
     def id(self) -> str:

@@ -1,11 +1,12 @@
 """From a sample's channels to the numbers that a bundle wants. Pure."""
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.bus.messages import Channel, Layout, Values
+from services.inference.phase import Cell, Phase
 
 BAD_QUALITY = ("fault", "range")  # `suspect` and `estimated` values are judged: a suspect one may be the fault itself
 
@@ -15,11 +16,33 @@ class ChannelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Channel = Field(description="Channel of the profile, or `charge` when `derived`.")
+    name: Channel = Field(description="Channel of the profile; a `derived` one may have any name.")
     role: Literal["input", "response"] = Field(description="A response has its share in the score, an input has not.")
-    derived: Literal["charge"] | None = Field(
-        None, description="`charge`: Ah counted from `current` since the window's segment began."
+    derived: (
+        Literal[
+            "charge",
+            "phase",
+            "phase_time",
+            "phase_charge",
+            "phase_first_voltage",
+            "phase_first_c_rate",
+            "c_rate",
+            "c_rate_average",
+            "chemistry",
+        ]
+        | None
+    ) = Field(
+        None,
+        description="`charge`: Ah counted from `current` since the window's segment began. All others make the bundle "
+        "one for a single cell, judged charge by charge and discharge by discharge, by its settings (nominal "
+        "capacity, chemistry): `phase` 1 = charge, -1 = discharge; since it began `phase_time` s, `phase_charge` (part "
+        "of the capacity, signed as current is), and the `first` step's voltage and C-rate; `c_rate` the step's; "
+        "`c_rate_average` exponential; `chemistry` the place in `among`.",
     )
+    seconds: float | None = Field(None, gt=0, description="Time constant of a `c_rate_average` [s].")
+    among: tuple[str, ...] | None = Field(None, min_length=1, description="Chemistries that the bundle knows.")
+    low: float | None = Field(None, description="A window with less is not judged: training held nothing like it.")
+    high: float | None = Field(None, description="The same for more.")
     across: Literal["mean"] | None = Field(None, description="How a vector becomes one number.")
     per: Channel | None = Field(None, description="Divide by the number of elements of this vector (V per cell).")
     reduce: Literal["mean", "last"] = Field("mean", description="How samples faster than a step become one.")
@@ -28,9 +51,20 @@ class ChannelSpec(BaseModel):
 
     @model_validator(mode="after")
     def _sensible(self) -> "ChannelSpec":
-        if self.derived and (self.name != self.derived or self.across or self.per or self.role != "input"):
-            raise ValueError(f"{self.name}: a derived {self.derived} is an input of that name and nothing else")
+        if self.derived and (self.across or self.per or self.role != "input"):
+            raise ValueError(f"{self.name}: a derived {self.derived} is an input and nothing else")
+        if self.derived == "charge" and self.name != "charge":
+            raise ValueError(f"{self.name}: a derived charge is called so")
+        if (self.seconds is not None) != (self.derived == "c_rate_average"):
+            raise ValueError(f"{self.name}: `seconds` belongs to a c_rate_average")
+        if (self.among is not None) != (self.derived == "chemistry"):
+            raise ValueError(f"{self.name}: `among` belongs to a chemistry")
         return self
+
+    @property
+    def of_phase(self) -> bool:
+        """It is counted since a charge or discharge began, and needs the cell's settings."""
+        return self.derived is not None and self.derived != "charge"
 
 
 class ChannelReader:
@@ -90,3 +124,51 @@ def _mean(name: str, values: list[float | None], bad: object) -> float | None:
     names = bad if isinstance(bad, set) else set()
     true = [v for i, v in enumerate(values) if v is not None and f"{name}[{i}]" not in names]
     return sum(true) / len(true) if 2 * len(true) >= len(values) else None
+
+
+class PhaseReader:
+    """The columns of a bundle that come from where a step stands in its phase.
+
+    Raises:
+        ValueError: the bundle does not know the cell's chemistry.
+    """
+
+    def __init__(self, specs: Sequence[ChannelSpec], cell: Cell) -> None:
+        self.seconds = [spec.seconds for spec in specs if spec.seconds is not None]
+        self._columns: list[tuple[int, Callable[[Phase], float]]] = []
+        averages = 0
+        for column, spec in enumerate(specs):
+            if not spec.of_phase:
+                continue
+            if spec.among is not None:
+                if cell.chemistry not in spec.among:
+                    raise ValueError(f"chemistry {cell.chemistry} is not among {', '.join(spec.among)}")
+                self._columns.append((column, _constant(float(spec.among.index(cell.chemistry)))))
+            elif spec.seconds is not None:
+                self._columns.append((column, _average(averages)))
+                averages += 1
+            else:
+                self._columns.append((column, PHASE_COLUMNS[str(spec.derived)]))
+
+    def fill(self, values: list[float], phase: Phase) -> None:
+        """Put this step's numbers into their columns."""
+        for column, number in self._columns:
+            values[column] = number(phase)
+
+
+def _constant(value: float) -> Callable[[Phase], float]:
+    return lambda phase: value
+
+
+def _average(place: int) -> Callable[[Phase], float]:
+    return lambda phase: phase.count.averages[place]
+
+
+PHASE_COLUMNS: Final[Mapping[str, Callable[[Phase], float]]] = {
+    "phase": lambda phase: float(phase.direction),
+    "phase_time": lambda phase: phase.count.time_s,
+    "phase_charge": lambda phase: phase.count.charge,
+    "phase_first_voltage": lambda phase: phase.count.first_voltage,
+    "phase_first_c_rate": lambda phase: phase.count.first_c_rate,
+    "c_rate": lambda phase: phase.c_rate,
+}

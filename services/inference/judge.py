@@ -9,6 +9,7 @@ from services.bus.counters import Counters
 from services.bus.messages import Layout, Sample, SampleId, format_time
 from services.bus.topics import Topic
 from services.inference.bundle import Bundle
+from services.inference.phase import Cell
 from services.inference.pipeline import Pipeline
 from services.inference.window import WindowSteps
 
@@ -27,13 +28,20 @@ class Judge:
     Args:
         remember: keeps a pipeline's state, together with the next score that is published.
         recall: gives it back after a restart.
+        cells: device -> what it is, of those that are single cells. Bundles for cells judge no others.
         clock: the node's steady clock, as in Sample.sent [s].
     """
 
     def __init__(
-        self, counters: Counters, remember: Remember, recall: Recall, clock: Callable[[], float] = time.monotonic
+        self,
+        counters: Counters,
+        remember: Remember,
+        recall: Recall,
+        cells: Mapping[str, Cell] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._counters, self._remember, self._recall, self._clock = counters, remember, recall, clock
+        self._cells = cells or {}
         self._bundles: Mapping[str, Bundle] = {}
         self._layouts: dict[Topic, Layout] = {}
         self._waiting: dict[Topic, list[Sample]] = {}
@@ -73,10 +81,15 @@ class Judge:
         for name, bundle in self._bundles.items():
             if bundle.manifest.profile != stream.name:
                 continue
+            if bundle.manifest.of_cell and stream.device not in self._cells:
+                continue
             pipeline = self._pipeline(stream, name, bundle, layout, sample.boot)
             if pipeline is not None:
+                outside = pipeline.out_of_domain
                 for window in pipeline.add(sample):
                     yield self._score(stream, name, pipeline, sample, window)
+                if pipeline.out_of_domain > outside:
+                    self._counters.add("out_of_domain", pipeline.out_of_domain - outside)
         self.positions[f"{stream.node}/{stream.device}/{stream.stream}"] = SampleId(boot=sample.boot, seq=sample.seq)
 
     def keep(self) -> None:
@@ -105,7 +118,7 @@ class Judge:
             if pipeline is None or (pipeline.boot == boot and pipeline.layout.hash == layout.hash):
                 return pipeline
         try:
-            pipeline = Pipeline(bundle, layout, boot)
+            pipeline = Pipeline(bundle, layout, boot, self._cells.get(stream.device))
         except ValueError as error:
             self._counters.add("not_judged")
             log.warning("%s/%s: not judged by %s: %s", stream.node, stream.device, bundle.manifest.id, error)

@@ -4,14 +4,16 @@ The grid is absolute: step k spans k * step_s <= mono < (k + 1) * step_s. Sample
 the last is taken); a sample slower than a step (a 30 s recording, a 10 s bundle) holds for its own period, so every
 device is judged on one time scale. What no sample covers is a hole: the last value is held and masked. A hole longer
 than the allowance, in any column, ends the segment; the next begins where all columns have a value. Charge is counted
-from the beginning of the segment, by the sample, with the current held until the next (left rule).
+from the beginning of the segment, by the sample, with the current held until the next (left rule). A bundle with
+columns of a phase (services/inference/phase.py) gets steps of phases alone: each is a segment, rests are none.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from services.inference.channels import ChannelSpec
+from services.inference.channels import ChannelSpec, PhaseReader
+from services.inference.phase import Cell, Phases
 
 SECONDS_PER_HOUR = 3600.0
 NEVER = float("-inf")
@@ -28,6 +30,7 @@ class Checkpoint:
     charge: float  # Ah since the segment began, at `time`
     held: tuple[float | None, ...]
     seen: tuple[float | None, ...]  # when each column was last measured [s]; None = never
+    phase: tuple[Any, ...] | None = None  # Phases.state
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -35,7 +38,9 @@ class Checkpoint:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Checkpoint":
         """Raises KeyError or TypeError when the fields are not those of a checkpoint."""
-        return cls(**(fields | {"held": tuple(fields["held"]), "seen": tuple(fields["seen"])}))
+        phase = fields.get("phase")
+        tuples = {"held": tuple(fields["held"]), "seen": tuple(fields["seen"])}
+        return cls(**(fields | tuples | {"phase": None if phase is None else tuple(phase)}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +62,32 @@ class Reducer:
         step_s: step time [s].
         period_s: expected time between samples, from the layout [s].
         hole_max: longest hole, in steps.
+        cell: needed when a column is one of a phase.
+    Raises:
+        ValueError: it is needed and not given, or of a chemistry that the bundle does not know.
     """
 
-    def __init__(self, specs: Sequence[ChannelSpec], step_s: float, period_s: float, hole_max: int) -> None:
+    def __init__(
+        self,
+        specs: Sequence[ChannelSpec],
+        step_s: float,
+        period_s: float,
+        hole_max: int,
+        cell: Cell | None = None,
+    ) -> None:
         self._take_last = [spec.reduce == "last" for spec in specs]
         self._charge_column = next((i for i, spec in enumerate(specs) if spec.derived == "charge"), None)
         self._current_column = next((i for i, spec in enumerate(specs) if spec.name == "current"), None)
+        self._voltage_column = next((i for i, spec in enumerate(specs) if spec.name == "voltage"), None)
         self._columns = [i for i, spec in enumerate(specs) if not spec.derived]
+        self._of_phase = [spec.of_phase for spec in specs]
+        self._counted_columns = [i for i, spec in enumerate(specs) if spec.derived]
+        self._phases: Phases | None = None
+        if any(self._of_phase):
+            if cell is None:
+                raise ValueError("the settings do not say what cell it is (capacity, chemistry)")
+            self._phase_reader = PhaseReader(specs, cell)
+            self._phases = Phases(cell, step_s, self._phase_reader.seconds)
         self._step_s, self._period_s = step_s, period_s
         self._patience_s = hole_max * step_s + period_s
         width = len(specs)
@@ -77,6 +101,11 @@ class Reducer:
         self._held = list(opening.held)
         self._seen = [NEVER if seen is None else seen for seen in opening.seen]
         self._seq = opening.seq - 1
+        if self._phases is not None:
+            if opening.phase is None:
+                self._phases.reset()
+            else:
+                self._phases.restore(opening.phase)
         self._sum = [0.0] * len(self._held)
         self._count = [0] * len(self._held)
 
@@ -118,12 +147,16 @@ class Reducer:
     def _close(self, closed: list[Step]) -> None:
         """Close the open step and open the next."""
         start = self._step * self._step_s
+        counted = self._charge_at(start + self._step_s)
         values: list[float] = []
         measured: list[bool] = []
         alive = True
         for i, held in enumerate(self._held):
             if i == self._charge_column:
-                values.append(self._charge_at(start + self._step_s))
+                values.append(counted)
+                measured.append(True)
+            elif self._of_phase[i]:
+                values.append(0.0)
                 measured.append(True)
             elif self._count[i]:
                 values.append(self._sum[i] / self._count[i])
@@ -137,10 +170,10 @@ class Reducer:
         if not alive:
             self._begin(self._seq + 1, self._step + 1)
             return
-        if self._charge_column is not None and self._current_column is not None:
-            measured[self._charge_column] = measured[self._current_column]
-        closed.append(Step(self._number, values, measured, self._seq, self.opening))
-        self._number += 1
+        if self._current_column is not None:
+            for i in self._counted_columns:
+                measured[i] = measured[self._current_column]
+        self._emit(closed, values, measured, counted)
         self._step += 1
         self._sum = [0.0] * len(self._held)
         self._count = [0] * len(self._held)
@@ -152,7 +185,21 @@ class Reducer:
             self._charge,
             tuple(self._held),
             tuple(None if seen == NEVER else seen for seen in self._seen),
+            None if self._phases is None else self._phases.state(),
         )
+
+    def _emit(self, closed: list[Step], values: list[float], measured: list[bool], counted: float) -> None:
+        """A step of its segment, or, when the bundle judges phases, of its phase; a rest gives none."""
+        if self._phases is not None:
+            voltage, current = values[self._voltage_column or 0], values[self._current_column or 0]
+            phase = self._phases.add(voltage, current, counted)
+            if phase is None:
+                self._number = 0
+                return
+            self._phase_reader.fill(values, phase)
+            self._number = phase.number
+        closed.append(Step(self._number, values, measured, self._seq, self.opening))
+        self._number += 1
 
     def _charge_at(self, end: float) -> float:
         """Ah at `end` when the current stays as it is."""

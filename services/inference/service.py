@@ -8,6 +8,7 @@ begins.
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 from services.bus.client import Bus
 from services.bus.feed import Delivery
@@ -17,6 +18,7 @@ from services.bus.publisher import Publisher
 from services.bus.reader import Reader
 from services.bus.topics import Topic, topic_filter
 from services.inference.judge import Judge
+from services.inference.phase import Cell
 from services.inference.settings import InferenceSettings
 from services.inference.shelf import Shelf
 
@@ -33,16 +35,17 @@ async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
     filters.append(topic_filter(node, kind="command", name="inference"))
     bus = Bus(settings, service="inference", subscribe=filters)
     async with bus, Publisher(bus, settings, "inference") as publisher:
-        service = Service(bus, publisher, Reader(bus, publisher, settings), Shelf(settings.bundles))
+        reader, shelf = Reader(bus, publisher, settings), Shelf(settings.bundles)
+        service = Service(bus, publisher, reader, shelf, settings.cells)
         await work(service.run(), bus, stop)
 
 
 class Service:
     """One node's detectors."""
 
-    def __init__(self, bus: Bus, publisher: Publisher, reader: Reader, shelf: Shelf) -> None:
+    def __init__(self, bus: Bus, publisher: Publisher, reader: Reader, shelf: Shelf, cells: Mapping[str, Cell]) -> None:
         self._bus, self._publisher, self._reader, self._shelf = bus, publisher, reader, shelf
-        self._judge = Judge(bus.counters, publisher.remember, publisher.recall)
+        self._judge = Judge(bus.counters, publisher.remember, publisher.recall, cells)
         self._looked = self._kept = float("-inf")
 
     async def run(self) -> None:

@@ -6,6 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from services.bus.settings import ROOT, BusSettings
+from services.inference.phase import Cell
 
 
 class InferenceSettings(BusSettings):
@@ -17,4 +18,10 @@ class InferenceSettings(BusSettings):
         [ROOT / "bundles"],
         title="Bundles",
         description="Bundle folders, or folders of bundle folders. Changes are taken over within seconds.",
+    )
+    cells: dict[str, Cell] = Field(
+        {},
+        title="Cells",
+        description="Devices that are a single cell, by name: nominal capacity and chemistry. Bundles for cells judge "
+        "these and no others.",
     )

@@ -29,18 +29,20 @@ class WindowSteps:
 
 
 class Windows:
-    """Windows of `length` steps, one each `stride` < `length` steps, never over the end of a segment.
+    """Windows of `length` steps, one each `stride` <= `length` steps, never over the end of a segment.
 
-    A window with more than `holes_max` held steps is passed over. Windows begin at steps 0, stride, .. of their
-    segment, so where they begin does not depend on when the service was started.
+    A window with more than `holes_max` held steps, or with a value outside of `domain` (lowest, highest of each
+    column), is passed over. Windows begin at steps 0, stride, .. of their segment, so where they begin does not depend
+    on when the service was started.
     """
 
-    def __init__(self, length: int, stride: int, holes_max: int) -> None:
-        self._length, self._stride, self._holes_max = length, stride, holes_max
+    def __init__(self, length: int, stride: int, holes_max: int, domain: tuple[Array, Array] | None = None) -> None:
+        self._length, self._stride, self._holes_max, self._domain = length, stride, holes_max, domain
         self._steps: deque[Step] = deque(maxlen=length)
         self._holes: deque[bool] = deque(maxlen=length)
         self._openings: deque[Checkpoint] = deque()  # from the first step of the next window on
         self.passed_over = 0
+        self.out_of_domain = 0  # of these
 
     def add(self, step: Step) -> WindowSteps | None:
         """Take the next step; return the window that it completes, if any."""
@@ -60,8 +62,13 @@ class Windows:
         if holes > self._holes_max:
             self.passed_over += 1
             return None
+        values = np.array([s.values for s in self._steps], dtype=np.float32)
+        if self._domain is not None and not ((values >= self._domain[0]) & (values <= self._domain[1])).all():
+            self.passed_over += 1
+            self.out_of_domain += 1
+            return None
         return WindowSteps(
-            np.array([s.values for s in self._steps], dtype=np.float32),
+            values,
             np.array([s.measured for s in self._steps], dtype=np.float32),
             self._steps[0].opening.seq,
             step.last,
@@ -70,7 +77,8 @@ class Windows:
 
     def resume(self, reducer: Reducer) -> dict[str, Any]:
         """From where samples are needed again after a restart for the next window to come out the same (JSON)."""
-        opening = self._openings[0] if self._openings else reducer.opening
+        of_segment = self._openings and reducer.opening.number  # else those kept are of a segment that has ended
+        opening = self._openings[0] if of_segment else reducer.opening
         return {"version": CHECKPOINT_VERSION} | opening.as_dict()
 
 

@@ -14,7 +14,9 @@ from services.bus.topics import Topic
 from services.inference.bundle import Bundle, load_bundle
 from services.inference.channels import ChannelReader
 from services.inference.judge import Judge
-from tests.inference.small_bundle import STRIDE, WINDOW, write_bundle
+from services.inference.phase import Cell
+from services.inference.pipeline import Pipeline
+from tests.inference.small_bundle import STRIDE, WINDOW, model, write_bundle
 
 BOOT = "00112233aabbccdd"
 STREAM = Topic("pi", "pack-1", "telemetry", "battery")
@@ -50,11 +52,12 @@ class Node:
     def __init__(self, bundle: Bundle, layout: Layout | None) -> None:
         self.memory: dict[str, dict[str, Any]] = {}
         self.counters = Counters()
+        self.cells: dict[str, Cell] = {}
         self.bundle, self._layout = bundle, layout
         self.start()
 
     def start(self) -> None:
-        self.judge = Judge(self.counters, self.memory.__setitem__, self.memory.get, clock=lambda: 50.0)
+        self.judge = Judge(self.counters, self.memory.__setitem__, self.memory.get, self.cells, clock=lambda: 50.0)
         self.judge.use({"small": self.bundle})
         if self._layout is not None:
             assert list(self.judge.layout(Topic("pi", "pack-1", "layout", "battery"), self._layout)) == []
@@ -86,6 +89,37 @@ def test_samples_wait_for_their_layout(bundle: Bundle, layout: Layout) -> None:
     assert node.judge.hold_back({str(STREAM): [BOOT, 99]}) == {str(STREAM): [BOOT, 0]}
     scored = list(node.judge.layout(Topic("pi", "pack-1", "layout", "battery"), layout))
     assert len(scored) == 1
+
+
+def cell_bundle(folder: Path) -> Bundle:
+    """The small bundle with a column of a phase instead of the counted charge, for one cell."""
+    channels = [
+        {"name": "current", "role": "input", "offset": 0.0, "scale": 1.0},
+        {"name": "phase_charge", "derived": "phase_charge", "role": "input", "offset": 0.0, "scale": 1.0},
+        {"name": "voltage", "role": "response", "offset": 3.0, "scale": 0.5, "low": 2.0},
+    ]
+    return load_bundle(write_bundle(folder, model(channels=3, responses=1), channels=channels))
+
+
+def test_a_bundle_for_a_cell_judges_the_cells_of_the_settings_alone(tmp_path: Path) -> None:
+    layout = load_profile("battery").layout({"voltage": None, "current": None}, 10.0)
+    node = Node(cell_bundle(tmp_path / "cell"), layout)
+    samples = [sample(seq, layout, channels={"voltage": 3.7, "current": 1.0}) for seq in range(WINDOW + 1)]
+    assert node.feed(samples) == []
+    assert node.counters["not_judged"] == 0  # quietly: it is no fault of the device
+    node.cells = {"pack-1": Cell(capacity_ah=3.0, chemistry="nmc811")}
+    node.start()
+    assert [fields["window"]["first"] for fields in node.feed(samples)] == [0]
+    node.memory.clear()
+    node.start()
+    strange = [sample(seq, layout, channels={"voltage": 1.9, "current": 1.0}) for seq in range(WINDOW + 1)]
+    assert node.feed(strange) == []
+    assert node.counters["out_of_domain"] == 1
+
+
+def test_a_bundle_for_a_cell_does_not_judge_a_pack(tmp_path: Path, layout: Layout) -> None:
+    with pytest.raises(ValueError, match="a pack of several cells"):
+        Pipeline(cell_bundle(tmp_path / "cell"), layout, BOOT, Cell(capacity_ah=3.0, chemistry="nmc811"))
 
 
 def test_windows_never_span_a_boot(bundle: Bundle, layout: Layout) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.inference.channels import ChannelSpec
+from services.inference.phase import Cell
 from services.inference.reduce import Reducer
 from services.inference.window import Windows, WindowSteps, checkpoint
 
@@ -16,6 +17,13 @@ SPECS = (
     ChannelSpec(name="charge", role="input", derived="charge", offset=0, scale=1),
     ChannelSpec(name="voltage", role="response", offset=0, scale=1),
 )
+PHASE_SPECS = (
+    *SPECS,
+    ChannelSpec(name="phase_charge", role="input", derived="phase_charge", offset=0, scale=1),
+    ChannelSpec(name="c_rate_100", role="input", derived="c_rate_average", seconds=100, offset=0, scale=1),
+    ChannelSpec(name="first", role="input", derived="phase_first_voltage", offset=0, scale=1),
+)
+CELL = Cell(capacity_ah=300.0, chemistry="nmc811")  # the currents below are up to 500 A
 LENGTH, STRIDE, HOLES_MAX, HOLE_MAX = 8, 3, 4, 2
 Row = tuple[float, list[float | None]]
 Key = tuple[int, int, int, bytes, bytes]
@@ -40,8 +48,10 @@ def key(window: WindowSteps) -> Key:
 class Run:
     """One process: reducer and windows, from nothing or from a state."""
 
-    def __init__(self, period_s: float, state: dict[str, Any] | None = None) -> None:
-        self.reducer = Reducer(SPECS, 10.0, period_s, HOLE_MAX)
+    def __init__(
+        self, period_s: float, state: dict[str, Any] | None = None, specs: tuple[ChannelSpec, ...] = SPECS
+    ) -> None:
+        self.reducer = Reducer(specs, 10.0, period_s, HOLE_MAX, CELL)
         self.windows = Windows(LENGTH, STRIDE, HOLES_MAX)
         self.needed = 0
         if state is not None:
@@ -59,18 +69,25 @@ class Run:
         return found
 
 
-@given(recordings, st.sampled_from([1.0, 10.0, 30.0]), st.data())
-@settings(max_examples=150, deadline=None)
+drives = st.lists(  # mostly without holes: charges and discharges of some length, turns and rests
+    st.tuples(st.sampled_from([-200.0, -60.0, 0.0, 5.0, 100.0]), st.integers(1, 25)), min_size=2, max_size=8
+).map(lambda parts: [(10.0, current, 3.5) for current, steps in parts for _ in range(steps)])
+
+
+@given(
+    st.one_of(recordings, drives), st.sampled_from([1.0, 10.0, 30.0]), st.sampled_from([SPECS, PHASE_SPECS]), st.data()
+)
+@settings(max_examples=250, deadline=None)
 def test_restarts_change_nothing(
-    recording: list[tuple[float, float | None, float]], period_s: float, data: Any
+    recording: list[tuple[float, float | None, float]], period_s: float, specs: tuple[ChannelSpec, ...], data: Any
 ) -> None:
     rows = rows_of(recording)
-    whole = Run(period_s)
+    whole = Run(period_s, specs=specs)
     expected = [k for seq, row in enumerate(rows) for k, _ in whole.add(seq, row)]
 
     kills = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=4))
     got: list[Key] = []
-    run, state, seq = Run(period_s), None, 0
+    run, state, seq = Run(period_s, specs=specs), None, 0
     for kill in sorted(kills):
         while seq <= kill:
             for k, after in run.add(seq, rows[seq]):
@@ -79,7 +96,7 @@ def test_restarts_change_nothing(
             seq += 1
         if data.draw(st.booleans()):
             state = run.windows.resume(run.reducer)  # remembered on a tick
-        run = Run(period_s, state)
+        run = Run(period_s, state, specs)
         seq = run.needed
     for at in range(seq, len(rows)):
         got += [k for k, _ in run.add(at, rows[at])]
@@ -115,6 +132,39 @@ def test_window_with_too_many_holes_is_passed_over() -> None:
     rows: list[Row] = [(30.0 * i, [1.0, None, 3.0]) for i in range(12)]  # two of three steps are holes
     assert [k for seq, row in enumerate(rows) for k, _ in run.add(seq, row)] == []
     assert run.windows.passed_over > 0
+
+
+def phases_of(currents: list[float]) -> list[Key]:
+    run = Run(10.0, specs=PHASE_SPECS)
+    rows: list[Row] = [(10.0 * i, [current, None, 3.0, None, None, None]) for i, current in enumerate(currents)]
+    return [k for seq, row in enumerate(rows) for k, _ in run.add(seq, row)]
+
+
+def test_windows_of_a_phase_never_span_a_rest_or_a_turn() -> None:
+    first_of = [k[0] for k in phases_of([0.0] * 5 + [100.0] * 20 + [0.0] * 20 + [-100.0] * 12 + [100.0] * 30)]
+    charge = [first for first in first_of if first < 45]
+    assert charge == list(range(5, 5 + 20 + 12 - LENGTH + 1, STRIDE))  # twelve steps of rest still belong to it
+    assert first_of[len(charge) :] == [
+        *range(45, 45 + 22 - LENGTH + 1, STRIDE),  # ten steps of charge: known as a turn when 1 % has come back
+        *range(67, 87 - LENGTH, STRIDE),
+    ]
+
+
+def test_at_rest_a_restart_goes_back_to_the_rest_only() -> None:
+    run = Run(10.0, specs=PHASE_SPECS)
+    for i in range(200):
+        run.add(i, (10.0 * i, [100.0 if i < 50 else 0.0, None, 3.0, None, None, None]))
+    assert run.windows.resume(run.reducer)["seq"] >= 198
+
+
+def test_a_window_outside_of_the_bundle_s_domain_is_passed_over() -> None:
+    low, high = np.array([-np.inf, -np.inf, 2.9], np.float32), np.array([np.inf, np.inf, 3.1], np.float32)
+    run = Run(10.0)
+    run.windows = Windows(LENGTH, STRIDE, HOLES_MAX, (low, high))
+    rows: list[Row] = [(10.0 * i, [1.0, None, 3.0 if i < 20 else 3.2]) for i in range(40)]
+    found = [k[0] for seq, row in enumerate(rows) for k, _ in run.add(seq, row)]
+    assert found == list(range(0, 20 - LENGTH + 1, STRIDE))
+    assert run.windows.out_of_domain == run.windows.passed_over > 0
 
 
 def test_state_of_another_version_is_not_used() -> None:
