@@ -12,17 +12,25 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from services.alert.outputs.bigfont import GLYPHS, width
 from services.bus.errors import ConfigError
 from services.bus.messages import SEVERITIES, Channel, Severity
 from services.bus.settings import read_yaml
 from services.bus.topics import check_name
 
 FIELDS: Final = frozenset({"value", "limit", "unit", "channel", "device", "quality", "rule"})
+WORD: Final = 15  # columns of the display
 SHELF_S: Final = 28_800.0  # one shift of 8 hours
 
 
 def _rule_name(name: str) -> str:
     return check_name("rule", name)
+
+
+def _word(word: str) -> str:
+    if not word.strip() or not set(word) <= GLYPHS.keys() or width(word) > WORD:
+        raise ValueError(f"{word!r}: four of A-Z 0-9 and blank at most; M, N and W are wider")
+    return word
 
 
 def _template(text: str) -> str:
@@ -71,7 +79,7 @@ class RuleBase(Part):
     why: str = Field(min_length=10, description="Source of the limit: a standard, a data sheet, or what was measured.")
     unit: str = ""
     digits: int = Field(1, ge=0, le=6, description="Decimals of value and limit in the text.")
-    word: str = Field("WARN", pattern=r"^[A-Z0-9][A-Z0-9 ]{0,3}$", description="The alarm in large letters, 1 to 4.")
+    word: Annotated[str, AfterValidator(_word)] = Field("LOOK", description="The alarm in up to 4 large letters.")
     latch: bool = Field(False, description="Stays, after the condition is over, until a person resets it.")
     shelvable_s: float | None = Field(None, ge=0, description="Longest shelf [s]; 0 = none. Default 8 h, latched 0.")
 
@@ -176,7 +184,16 @@ class SilenceRule(RuleBase):
     expected: tuple[str, ...] = Field((), description="Services that must be there even if they never reported.")
 
 
-Rule = Annotated[LimitRule | RateRule | SpreadRule | MissingRule | ScoreRule | SilenceRule, Field(discriminator="kind")]
+class DrillRule(RuleBase):
+    """A test alarm that a person asks for: goes through every output, and ends by itself (drill.py)."""
+
+    kind: Literal["drill"]
+    at_least_s: float = Field(10.0, gt=0, description="It stands at least so long, to be seen and heard [s].")
+    at_most_s: float = Field(60.0, gt=0, description="What has not answered by then did not answer [s].")
+
+
+About = SilenceRule | DrillRule
+Rule = Annotated[LimitRule | RateRule | SpreadRule | MissingRule | ScoreRule | About, Field(discriminator="kind")]
 
 
 class _File(Part):
@@ -189,7 +206,7 @@ class _File(Part):
         if (self.profile is None) == (self.watch is None):
             raise ValueError("give either profile: NAME or watch: node|cloud")
         for rule in self.rules:
-            if isinstance(rule, SilenceRule) != (self.watch is not None):
+            if isinstance(rule, About) != (self.watch is not None):
                 raise ValueError(f"rules: {rule.name}: kind {rule.kind} does not belong into this file")
         return self
 
@@ -200,15 +217,18 @@ class RuleSet:
 
     profiles: dict[str, tuple[Rule, ...]]
     watch: tuple[SilenceRule, ...] = ()
+    drills: tuple[DrillRule, ...] = ()
 
     def by_name(self) -> dict[str, Rule]:
-        return {r.name: r for r in (*self.watch, *(r for rules in self.profiles.values() for r in rules))}
+        judged = (r for rules in self.profiles.values() for r in rules)
+        return {r.name: r for r in (*self.watch, *self.drills, *judged)}
 
 
 def load_rules(paths: Sequence[Path]) -> RuleSet:
     """Read rule files. Raises ConfigError naming the file, the rule and the key."""
     profiles: dict[str, tuple[Rule, ...]] = {}
     watch: tuple[SilenceRule, ...] = ()
+    drills: tuple[DrillRule, ...] = ()
     seen: dict[str, Path] = {}
     for path in paths:
         content = read_yaml(path)
@@ -225,7 +245,8 @@ def load_rules(paths: Sequence[Path]) -> RuleSet:
             profiles[file.profile] = profiles.get(file.profile, ()) + file.rules
         else:
             watch += tuple(r for r in file.rules if isinstance(r, SilenceRule))
-    return RuleSet(profiles, watch)
+            drills += tuple(r for r in file.rules if isinstance(r, DrillRule))
+    return RuleSet(profiles, watch, drills)
 
 
 def _key(content: Any, loc: tuple[int | str, ...]) -> str:
@@ -237,6 +258,6 @@ def _key(content: Any, loc: tuple[int | str, ...]) -> str:
     except (KeyError, TypeError, IndexError):
         name = loc[1]
     kinds = {"high", "low", "rate", "spread", "missing_data", "sensor_fault", "score"}
-    kinds |= {"silent_service", "silent_telemetry", "silent_node", "broker"}
+    kinds |= {"silent_service", "silent_telemetry", "silent_node", "broker", "output", "drill"}
     rest = [str(part) for part in loc[2:] if part not in kinds]
     return ".".join([f"rules[{name}]", *rest])

@@ -34,15 +34,17 @@ GLYPHS: Final[dict[str, tuple[str, str]]] = {
 
 
 def width(text: str) -> int:
-    """Columns that the text takes; a dot stands in the gap before it."""
-    return sum(len(GLYPHS[c][0]) + 1 for c in text) - 1 if text else 0
+    """Columns that the text takes."""
+    return len(big(text)[0])
 
 
 def big(text: str) -> tuple[bytes, bytes]:
-    """The text as two rows of the display's codes. Raises KeyError: no such character."""
-    rows = tuple(" ".join(GLYPHS[c][half] for c in text) for half in (0, 1))
-    upper, lower = (bytes(_code(part) for part in row) for row in rows)
-    return upper, lower
+    """The text as two rows of the display's codes; a dot stands in the gap. Raises KeyError: no such character."""
+    upper = lower = ""
+    for i, character in enumerate(text):
+        gap = " " if i and "." not in text[i - 1 : i + 1] else ""
+        upper, lower = (row + gap + part for row, part in zip((upper, lower), GLYPHS[character], strict=True))
+    return bytes(map(_code, upper)), bytes(map(_code, lower))
 
 
 def _code(part: str) -> int:
@@ -50,11 +52,8 @@ def _code(part: str) -> int:
 
 
 def fitting(value: float, digits: int, unit: str, columns: int) -> str:
-    """A value with the first letter of its unit, with as many digits as fit into `columns`; "" if none do."""
+    """A value with the first letter of its unit, with as many digits as fit; "" if none do."""
     letter = unit[:1].upper()
     letter = "C" if unit == "degC" else letter if letter in GLYPHS else ""
-    for places in range(digits, -1, -1):
-        for text in (f"{value:.{places}f}{letter}", f"{value:.{places}f}"):
-            if width(text) <= columns:
-                return text
-    return ""
+    texts = (f"{value:.{places}f}{end}" for end in (letter, "") for places in range(digits, -1, -1))
+    return next((text for text in texts if width(text) <= columns), "")

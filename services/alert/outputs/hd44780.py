@@ -10,9 +10,9 @@ from services.alert.outputs.bigfont import PARTS
 from services.alert.outputs.panel import Picture, difference
 
 ENABLE: Final = 0x04  # PCF8574 P2 drives the display's E: low between two transfers
-REFRESH_S: Final = 60.0
+REFRESH_S: Final = 30.0
 """Noise on the wires can shift a 4-bit interface by half a byte, and garbles everything after it: the interface is
-synchronized and all of it written again each minute. Nothing is cleared, so that nothing flickers."""
+synchronized and all of it written again each half minute. Nothing is cleared, so that nothing flickers."""
 _RESYNC: Final = (0x33, 0x32, 0x28, 0x0C, 0x06)  # 8 bits, 4 bits, two lines, on without cursor, writing to the right
 
 
@@ -77,6 +77,7 @@ class Hd44780:
         if self._clock() - self._refreshed >= REFRESH_S:
             for instruction in _RESYNC:
                 self._screen.command(instruction)
+            self._screen.home()  # a stray half byte may have shifted the display
             for place, rows in enumerate(PARTS):
                 self._screen.create_char(place, rows)
             self._picture, self._refreshed = None, self._clock()
