@@ -12,11 +12,12 @@ from rich.progress import Progress
 from services.inference.bundle import load_bundle
 from services.sensor.recorded import open_recording
 from tests.training.synthetic import write_vehicles
+from training.data.ev_fault import Vehicle, read_rows
 from training.dyad import CHANNELS, ConvDyad, GruDyad
 from training.export import FLOAT_WORK, export_float, operators, quantize
 from training.fit import Recipe, Tensors, fit, tensors
 from training.train import balanced_quantile, score, train
-from training.vehicles import Vehicle, WindowSet, WindowShape, cut, read_rows
+from training.vehicles import WindowSet, WindowShape, cut
 
 pytestmark = pytest.mark.training
 RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
