@@ -201,4 +201,5 @@ def _listen() -> Generator[int | None, int, int]:
 
 
 def _say(data: bytes) -> Slot:
-    yield from _bits(data)
+    for bit in _bits(data):
+        yield bit

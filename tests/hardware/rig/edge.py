@@ -13,7 +13,7 @@ from tests.hardware.rig import cache, parts
 from tests.hardware.rig.system import image
 
 REPOSITORY: Final = Path(__file__).parents[3]
-EXTRAS: Final = ("sensor", "inference", "alert", "pi")  # `pi` where there is one
+EXTRAS: Final = ("sensor", "inference", "alert", "pi")
 # pip evaluates environment markers for the machine that it runs on, whatever --platform says.
 PIP: Final = (
     "import platform, runpy; platform.machine = lambda: 'aarch64'; runpy.run_module('pip', run_name='__main__')"
@@ -30,7 +30,7 @@ def requirements(extras: Sequence[str] = EXTRAS) -> list[str]:
         project: dict[str, Any] = tomllib.load(file)["project"]
     optional: dict[str, list[str]] = project["optional-dependencies"]
     found = set(project["dependencies"])
-    waiting = [extra for extra in extras if extra in optional]
+    waiting = list(extras)
     seen: set[str] = set()
     while waiting:
         extra = waiting.pop()

@@ -90,9 +90,6 @@ DEVICE_TREE: Final = (  # node, property, type (of fdtput), values: a Raspberry 
     ("/", "compatible", "s", ("raspberrypi,5-model-b", "brcm,bcm2712", "linux,dummy-virt")),
     ("/system", "linux,revision", "x", ("d04170",)),
 )
-PLATFORMS: Final = (
-    "manylinux_2_28_aarch64",
-    "manylinux_2_17_aarch64",
-    "manylinux2014_aarch64",
-)  # glibc 2.36: bookworm's
+GLIBC: Final = 36  # 2.36, bookworm's: the newest that a wheel may ask for
+PLATFORMS: Final = (*(f"manylinux_2_{n}_aarch64" for n in range(GLIBC, 16, -1)), "manylinux2014_aarch64")
 PYTHON: Final = "3.11"  # bookworm's

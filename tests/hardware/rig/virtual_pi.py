@@ -1,0 +1,96 @@
+"""The machine with a board plugged in and phones on its air: what the system tests hold."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, Self
+
+from tests.hardware.board.bus import I2cBus
+from tests.hardware.board.cp2112 import Cp2112
+from tests.hardware.board.tiny_usb import TinyUsb
+from tests.hardware.board.usbip import Port
+from tests.hardware.rig.machine import HOST, Init, Machine
+from tests.hardware.rig.phone import Air
+
+MODULES: Final = "i2c-dev vhci_hcd i2c-tiny-usb usbhid hid-cp2112 w1_therm ds2482 softdog"
+# The GPIO chip goes first: it brings an I2C bus of its own, and the board's is to be /dev/i2c-1 as on a Pi. A pulled
+# 1-Wire probe would stay listed for 40 s with the kernel's defaults; the product's installer sets the same.
+PLUG: Final = """
+set -e
+modprobe wire timeout=1 slave_ttl=2
+modprobe -a {modules}
+wait_for() {{ for n in $(seq 200); do [ -e $1 ] && return; sleep 0.05; done; echo "no $1"; exit 1; }}
+/run/rig/attach 0 {host}:{gpio}; wait_for /dev/gpiochip1
+/run/rig/attach 1 {host}:{i2c}; wait_for /dev/i2c-1
+ln -sf gpiochip1 /dev/gpiochip4
+"""
+RADIO: Final = """
+set -e
+modprobe hci_uart
+stty -F /dev/ttyS0 115200 raw -echo
+setsid btattach -B /dev/ttyS0 -P h4 -S 3000000 >/run/btattach.log 2>&1 </dev/null &
+mkdir -p /run/dbus
+[ -e /run/dbus/system_bus_socket ] || { dbus-uuidgen --ensure; dbus-daemon --system --fork; }
+setsid /usr/libexec/bluetooth/bluetoothd -n >/run/bluetoothd.log 2>&1 </dev/null &
+for n in $(seq 200); do [ -e /sys/class/bluetooth/hci0 ] && exit 0; sleep 0.05; done
+cat /run/btattach.log; exit 1
+"""
+
+
+class VirtualPi:
+    """A Raspberry Pi with everything on it, none of it real, all of it seen by the kernel's own drivers.
+
+    Args:
+        place: an empty folder of its own.
+        bus: the I2C bus that the kernel gets as /dev/i2c-1.
+        bridges: addresses of DS2482 on it, which the kernel is told of as a Pi's device tree would.
+        forward: guest ports to be reached from this host.
+    Attributes:
+        machine, bus, gpio (lines 0..7 of /dev/gpiochip4, a Pi 5's), air.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        bus: I2cBus,
+        *,
+        bridges: Sequence[int] = (),
+        forward: Iterable[int] = (),
+        init: Init = "plain",
+    ) -> None:
+        self.machine = Machine(place, forward=forward, init=init)
+        self.bus = bus
+        self.gpio = Cp2112()
+        self.air = Air(self.machine.bluetooth)
+        self._bridges = bridges
+        self._stack = ExitStack()
+        self._ports = [Port(self.gpio), Port(TinyUsb(bus))]
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for port in self._ports:
+                stack.callback(port.close)
+            stack.enter_context(self.machine)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def plug_board(self) -> None:
+        """Hand the board to the kernel: /dev/i2c-1, /dev/gpiochip4, probes under /sys/bus/w1/devices."""
+        gpio, i2c = (port.number for port in self._ports)
+        script = PLUG.format(modules=MODULES, host=HOST, gpio=gpio, i2c=i2c)
+        for address in self._bridges:
+            script += f"echo ds2482 {address:#04x} >/sys/bus/i2c/devices/i2c-1/new_device\n"
+        self.machine.run(script)
+
+    def switch_radio_on(self) -> None:
+        """BlueZ, with this host's air as its radio."""
+        self._stack.enter_context(self.air)
+        self.machine.run(textwrap.dedent(RADIO))
+
+    def cut_power(self) -> None:
+        """The plug is pulled; the board and the disk stay as they are."""
+        self.machine.cut_power()
