@@ -33,6 +33,11 @@ class Button:
     def fault(self) -> str | None:
         return self._worker.fault
 
+    @property
+    def drawn(self) -> None:
+        """It shows nothing."""
+        return None
+
     def open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._worker.start()

@@ -4,7 +4,7 @@ The patterns follow IEC 60601-1-8: ten pulses of two groups for what needs an an
 soon, two for what wants to be known; the pauses between bursts are its as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ class Pattern:
         """Whether it sounds at `t` s after its beginning, and for how much longer that stays so [s]."""
         t %= sum(self.burst) + self.pause_s
         for i, length in enumerate(self.burst):
-            if t < length:
+            if length - t > 0.001:  # rounding
                 return i % 2 == 0, length - t
             t -= length
         return False, self.pause_s - t
@@ -76,6 +76,7 @@ class Sounder:
     def close(self) -> None:
         line, self._line = self._line, None
         if line is not None:
+            line.off()
             line.close()
 
 
@@ -90,6 +91,10 @@ class Buzzer:
     @property
     def fault(self) -> str | None:
         return self._worker.fault
+
+    @property
+    def drawn(self) -> Sequence[tuple[float, float]]:
+        return tuple(self._worker.drawn)
 
     def open(self) -> None:
         self._worker.start()

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import time
+from collections import deque
 from pathlib import Path
 from typing import TextIO
 
@@ -22,12 +24,16 @@ class Console:
         self._path, self._stream = path, stream
         self._file: int | None = None
         self.fault: str | None = None
+        self.drawn: deque[tuple[float, float]] = deque(maxlen=8)
 
     def open(self) -> None:
         """The file is opened when there is something to write."""
 
     def show(self, view: View) -> None:
+        given = time.monotonic()
         self._write(frame(view))
+        if self.fault is None:
+            self.drawn.append((given, time.monotonic()))
 
     def changed(self, change: Change) -> None:
         alarm = change.alarm

@@ -4,7 +4,7 @@ Nothing blinks by itself: each change of the light is one turn of the service's 
 leaves a lamp that stands still.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gpiozero import LED
@@ -50,6 +50,7 @@ class Leds:
     def close(self) -> None:
         leds, self._leds = self._leds, {}
         for led in leds.values():
+            led.off()  # a line that is only let go of may keep its level
             led.close()
 
 
@@ -64,6 +65,10 @@ class Lamp:
     @property
     def fault(self) -> str | None:
         return self._worker.fault
+
+    @property
+    def drawn(self) -> Sequence[tuple[float, float]]:
+        return tuple(self._worker.drawn)
 
     def open(self) -> None:
         self._worker.start()

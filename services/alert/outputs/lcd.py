@@ -1,7 +1,7 @@
 """The character display as an output: pages by panel.py, drawn by a thread of its own."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from services.alert.lcd import Entry, View
 from services.alert.outputs.panel import Picture, Shown, panel
@@ -22,6 +22,10 @@ class Lcd:
     @property
     def fault(self) -> str | None:
         return self._worker.fault
+
+    @property
+    def drawn(self) -> Sequence[tuple[float, float]]:
+        return tuple(self._worker.drawn)
 
     def open(self) -> None:
         self._worker.start()

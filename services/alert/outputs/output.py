@@ -1,5 +1,6 @@
 """What an alarm output is: display, lamp, buzzer, button, Bluetooth, console, behind the same calls."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from services.alert.lcd import View
@@ -18,6 +19,10 @@ class Output(Protocol):
     @property
     def fault(self) -> str | None:
         """What is wrong with it now; None = it works."""
+
+    @property
+    def drawn(self) -> Sequence[tuple[float, float]] | None:
+        """When what was shown last was given and when it was done, steady clock [s]; None = it shows nothing."""
 
     def open(self) -> None:
         """Begin, on the running event loop."""

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from typing import Final, Generic, Protocol, TypeVar
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ class Worker(Generic[T]):
     def __init__(self, name: str, device: Device[T]) -> None:
         self.name, self._device = name, device
         self.errors = 0
-        self._state: list[T] = []  # the newest one, if it is not drawn yet
+        self._state: list[tuple[T, float]] = []  # the newest one and when it came, if it is not drawn yet
+        self.drawn: deque[tuple[float, float]] = deque(maxlen=64)  # (given, done) of what was drawn
         self._error: str | None = None
         self._busy_since: float | None = None
         self._stopping = False
@@ -46,7 +48,7 @@ class Worker(Generic[T]):
     def put(self, state: T) -> None:
         """Draw this as soon as possible; an older one that waits is dropped."""
         with self._wake:
-            self._state = [state]
+            self._state = [(state, time.monotonic())]
             self._wake.notify()
 
     @property
@@ -66,7 +68,7 @@ class Worker(Generic[T]):
             self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
-        is_open, pause, state = False, None, list[T]()
+        is_open, pause, state, told = False, None, list[tuple[T, float]](), 0.0
         while True:
             with self._wake:
                 self._busy_since = None
@@ -82,7 +84,11 @@ class Worker(Generic[T]):
                 if not is_open:
                     self._device.open()
                     is_open = True
-                pause = self._device.draw(state[0])
+                drawing, given = state[0]
+                pause = self._device.draw(drawing)
+                if given != told:
+                    self.drawn.append((given, time.monotonic()))
+                    told = given
                 if self._error is not None:
                     log.info("output %s works", self.name)
                 self._error = None
