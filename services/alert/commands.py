@@ -28,6 +28,8 @@ def carry_out(command: Acknowledge, machine: Machine, revision: int, now: float)
             return machine.remove_from_service(by, reason)
         case "in_service":
             return machine.return_to_service(by, reason)
+        case "drill":
+            raise ValueError(f"{command.rule} is no drill")
 
 
 def _check(command: Acknowledge, machine: Machine, revision: int) -> None:

@@ -5,7 +5,7 @@ about the receiver's own time. `to_dict` holds everything, so a service that was
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from services.bus.topics import NODE_DEVICE, Topic
 
 REPLIES: Final = 256  # remembered results of commands: the same command again gets the same answer
 ALL: Final = "*"
+DRILL: Final = "drill"  # the channel of the test alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,8 @@ class Engine:
             return Reply.model_validate(known), []
         if expired(command, now.wall):
             reply, changes = _refuse(command, "the command has expired"), list[Change]()
+        elif command.action == "drill":
+            reply, changes = self._drill(command, now)
         elif command.rule == ALL:
             reply, changes = self._all(device, command, now)
         else:
@@ -203,6 +206,35 @@ class Engine:
             return _refuse(command, "; ".join(left)[:400]), []
         reason = f"not acknowledged: {'; '.join(left)}"[:400] if left else None
         return Reply(correlation_id=command.correlation_id, status="done", reason=reason), changes
+
+    def _drill(self, command: Acknowledge, now: Now) -> tuple[Reply, list[Change]]:
+        """Raise the test alarm, unless a real one waits for somebody."""
+        rule = next((r for r in self.rules.drills if r.name == command.rule), None)
+        if rule is None:
+            return _refuse(command, f"no rule {command.rule} of kind drill"), []
+        waiting = [r for _, r, _, m in self.register.annunciated() if r != rule.name and not m.acknowledged]
+        if waiting:
+            return _refuse(command, f"a real alarm waits to be acknowledged: {waiting[0]}"), []
+        if self.register.machine(NODE_DEVICE, rule.name, DRILL).active:
+            return _refuse(command, "a drill is under way"), []
+        time = datetime.fromtimestamp(now.wall, UTC)
+        finding = Finding(DRILL, True, rule.severity, None, None, command.by, time, None)
+        raised = self.register.apply(NODE_DEVICE, rule.name, finding, now.mono)
+        if not raised:
+            return _refuse(command, "drills are out of service"), []
+        reply = Reply(correlation_id=command.correlation_id, status="done", revision=raised[-1].revision)
+        return reply, [replace(change, type="drill", by=command.by, reason=command.reason) for change in raised]
+
+    def end_drill(self, reason: str, now: Now) -> list[Change]:
+        """The test alarm is over, and nobody has to acknowledge it."""
+        changes: list[Change] = []
+        for rule in self.rules.drills:
+            machine = self.register.alarms.get((NODE_DEVICE, rule.name), {}).get(DRILL)
+            if machine is not None and machine.active:
+                over = [replace(t, by=None, reason=reason) for t in machine.condition_false(now.wall)]
+                over += machine.acknowledge(DRILL, reason)
+                changes += self.register.record(NODE_DEVICE, rule.name, DRILL, over, now.wall, now.mono)
+        return changes
 
     # --- restart ----------------------------------------------------------------------------------------------------
 

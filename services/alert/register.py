@@ -166,9 +166,10 @@ class Register:
         return self.record(device, rule, channel, transitions, wall, mono)
 
     def annunciated(self) -> list[tuple[str, str, str, Machine]]:
-        """(device, rule, channel, alarm) of what a person must see, worst first."""
+        """(device, rule, channel, alarm) of what a person must see, worst first; a drill behind everything real."""
         found = [(d, r, c, m) for (d, r), cs in self.alarms.items() for c, m in cs.items() if m.annunciated]
-        return sorted(found, key=lambda item: rank(item[3]), reverse=True)
+        drills = {rule.name for rule in self._rules.values() if rule.kind == "drill"}
+        return sorted(found, key=lambda item: (item[1] not in drills, rank(item[3])), reverse=True)
 
     def status(self, device: str, rule: str) -> dict[str, Any]:
         """The retained alarm message, but for boot: the worst of the rule's alarms, and the others by channel."""

@@ -13,7 +13,8 @@ from typing import Any
 
 from services.alert.desk import Desk
 from services.alert.display import view_of
-from services.alert.engine import Engine, Now
+from services.alert.drilling import Drilling
+from services.alert.engine import DRILL, Engine, Now
 from services.alert.lcd import frame
 from services.alert.outputs.output import Output
 from services.alert.outputs.wiring import wire
@@ -23,10 +24,19 @@ from services.alert.settings import AlertSettings
 from services.bus.client import Bus
 from services.bus.feed import Delivery
 from services.bus.lifecycle import work
-from services.bus.messages import Acknowledge, Reply, SampleId, StreamMessage, write, write_fields
+from services.bus.messages import (
+    Acknowledge,
+    AlarmStatus,
+    Reply,
+    SampleId,
+    StreamMessage,
+    new_boot,
+    write,
+    write_fields,
+)
 from services.bus.publisher import Publisher
 from services.bus.reader import Reader
-from services.bus.topics import Topic
+from services.bus.topics import NODE_DEVICE, Topic
 
 log = logging.getLogger(__name__)
 STATE = "alert"
@@ -57,6 +67,8 @@ class Service:
         self._ticked = self._kept = time.monotonic()
         self._commanded: list[Change] = []  # by a person at the node, not published yet
         desk.command = self.command
+        desk.on_drill = self._drill
+        self._drilling = Drilling(engine, publisher, outputs, settings.data_dir / "alert")
         self._answers: list[tuple[Topic, bytes]] = []
         self._worked_off: dict[Topic, StreamMessage] = {}
 
@@ -77,6 +89,7 @@ class Service:
             now = _now()
             if now.mono - self._ticked >= TICK_S or changes or self._desk.touched:
                 changes += self._engine.tick(now, self._bus.connected)
+                changes += self._drilling.look(changes, now)
                 self._ticked = now.mono
                 self._show(now, changes)
             await self._publish(changes)
@@ -95,6 +108,11 @@ class Service:
         self._desk.touched = True
         self._bus.counters.add(f"command_{reply.status}")
         return reply
+
+    def _drill(self) -> None:
+        """A person at the node held the button for a drill."""
+        by = f"button@{self._engine.node}"
+        self.command(NODE_DEVICE, Acknowledge(correlation_id=new_boot(), action="drill", rule=DRILL, by=by))
 
     async def _resume(self) -> None:
         """Go on from the state of the last run; publish the retained states again (the broker may be new)."""
@@ -116,6 +134,9 @@ class Service:
             reply, changes = self._engine.command(topic.device, message, _now())
             self._answers.append((Topic(topic.node, topic.device, "reply", "alert"), write(reply)))
             return changes
+        if isinstance(message, AlarmStatus):
+            self._drilling.heard(topic, message, _now())
+            return []
         if isinstance(message, StreamMessage):
             if delivery.late:
                 self._bus.counters.add("late_not_judged")
@@ -130,7 +151,8 @@ class Service:
             for i, change in enumerate(changes):
                 self._publisher.remember(STATE, state | {"unsent": [c.to_dict() for c in changes[i + 1 :]]})
                 topic = Topic(self._engine.node, change.device, "event", change.rule)
-                await self._publisher.publish(topic, change.fields(), durable=i == len(changes) - 1)
+                event = await self._publisher.publish(topic, change.fields(), durable=i == len(changes) - 1)
+                self._drilling.published(change, event)
                 self._bus.counters.add(f"event_{change.type}")
             if not changes:
                 self._publisher.remember(STATE, state | {"unsent": []})

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from services.alert.outputs.settings import BluetoothSettings, ButtonSettings, BuzzerSettings, LampSettings, LcdSettings
 from services.bus.settings import ROOT, BusSettings
-from services.bus.topics import CLOUD_NODE, topic_filter
+from services.bus.topics import CLOUD_NODE, NODE_DEVICE, topic_filter
 
 
 class AlertSettings(BusSettings):
@@ -66,4 +66,5 @@ class AlertSettings(BusSettings):
         if self.role == "cloud":
             return [topic_filter(kind="status"), *commands]
         kinds = ("telemetry", "estimate", "score", "layout", "status", "journal", "backfill")
-        return [topic_filter(node=self.own_node, kind=kind) for kind in kinds] + commands
+        drill = topic_filter(node=self.own_node, device=NODE_DEVICE, kind="alarm", name="drill")
+        return [topic_filter(node=self.own_node, kind=kind) for kind in kinds] + [*commands, drill]

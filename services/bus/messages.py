@@ -283,8 +283,8 @@ class Acknowledge(Model):
     """What a person who acknowledges, shelves or resets an alarm saw. `*` as rule acknowledges all active ones."""
 
     correlation_id: str = Field(min_length=1, max_length=80, description="Repeated in the reply; twice is once.")
-    action: Literal["acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service"] = Field(
-        description="What to do."
+    action: Literal["acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service", "drill"] = Field(
+        description="What to do. `drill` (rule `drill`): raise the labelled test alarm."
     )
     rule: str = Field(description="Which rule's alarm.")
     channel: str | None = Field(None, description="Which of its channels.")
@@ -335,7 +335,9 @@ class Reply(Model):
 
 
 COMMANDS: Final[dict[str, type[Model]]] = {
-    **dict.fromkeys(("acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service"), Acknowledge),
+    **dict.fromkeys(
+        ("acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service", "drill"), Acknowledge
+    ),
     **dict.fromkeys(("backfill", "confirm"), Fetch),
 }
 MODELS: Final[dict[str, type[Model]]] = {

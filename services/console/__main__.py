@@ -1,4 +1,4 @@
-"""`./emberwatch status` and `./emberwatch alarms`: a node's state, and a person's answer to its alarms, over MQTT.
+"""`./emberwatch status`, `alarms`, `drill`: the state of a node, the answer to its alarms, a test of them, over MQTT.
 
 Talks to the node's local broker, so it works with no network and no server.
 """
@@ -23,6 +23,7 @@ from services.bus.errors import ConfigError, EmberwatchError, PayloadError
 from services.bus.messages import Acknowledge, new_boot, read
 from services.bus.settings import ROOT, BusSettings, read_yaml
 from services.bus.topics import Topic, topic_filter
+from services.console.drill import DRILL, drill
 from services.console.overview import Overview, alarm_table, status_table
 
 ANSWER_S: Final = 5.0
@@ -40,8 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
         parser.add_argument("rule", nargs="?", help="the alarm's rule")
         parser.add_argument("--device", help="the alarm's device, if several have it")
         parser.add_argument("--channel", help="the alarm's channel, if several have it")
+    if verb in ("alarms", "drill"):
         parser.add_argument("--by", default=f"{getpass.getuser()}@{socket.gethostname()}", help="who you are")
         parser.add_argument("--reason", help="why (a shelf needs one)")
+    if verb == "alarms":
         parser.add_argument("--minutes", type=float, default=30, help="length of a shelf (30)")
 
 
@@ -95,6 +98,7 @@ async def run(arguments: argparse.Namespace, verb: str) -> int:
             topic_filter(node, kind="status"),
             topic_filter(node, kind="alarm"),
             topic_filter(node, kind="reply"),
+            topic_filter(node, kind="event", name=DRILL),
         ]
         async with Bus(
             settings, service="console", subscribe=filters, client_id=f"console-{os.getpid()}", announce=False
@@ -102,6 +106,8 @@ async def run(arguments: argparse.Namespace, verb: str) -> int:
             overview = await _gather(bus, _asked(settings, arguments))
             if verb == "alarms" and arguments.action:
                 return await _command(bus, overview, arguments)
+            if verb == "drill":
+                return await drill(bus, node, arguments.by, arguments.reason, console)
             if verb == "status":
                 console.print(status_table(overview, node, datetime.now(UTC)))
             standing = overview.standing()
