@@ -6,9 +6,12 @@ Errors are those of a Raspberry Pi's kernel: EREMOTEIO (121): nobody acknowledge
 import errno
 import os
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from tests.hardware.board.bus import BusHeld, I2cBus, NoAcknowledge
+
+if TYPE_CHECKING:
+    from smbus2 import i2c_msg
 
 READ = 0x0001  # I2C_M_RD of linux/i2c.h
 
@@ -90,21 +93,6 @@ class BlinkaI2C:
         self.readfrom_into(address, buffer_in, start=in_start, end=in_end)
 
 
-class Message(Protocol):
-    """smbus2.i2c_msg."""
-
-    addr: int
-    flags: int
-    len: int
-    buf: "Buffer"
-
-    def __bytes__(self) -> bytes: ...
-
-
-class Buffer(Protocol):
-    def __setitem__(self, index: int, value: int) -> None: ...
-
-
 class SMBus:
     """What `smbus2.SMBus(n)` is to its users: SMBus calls and plain transfers."""
 
@@ -150,13 +138,13 @@ class SMBus:
         write(self.bus, i2c_addr, bytes([register]))
         return list(read(self.bus, i2c_addr, length))
 
-    def i2c_rdwr(self, *i2c_msgs: Message) -> None:
+    def i2c_rdwr(self, *i2c_msgs: "i2c_msg") -> None:
         self._transfer(i2c_msgs)
 
-    def _transfer(self, messages: Iterable[Message]) -> None:
+    def _transfer(self, messages: Iterable["i2c_msg"]) -> None:
         for message in messages:
             if message.flags & READ:
                 for index, byte in enumerate(read(self.bus, message.addr, message.len)):
                     message.buf[index] = byte
             else:
-                write(self.bus, message.addr, bytes(message))
+                write(self.bus, message.addr, bytes(message.buf[: message.len]))

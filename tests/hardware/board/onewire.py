@@ -12,6 +12,7 @@ Slot = Generator[int | None, int, None]  # yields None to listen (is sent the bi
 
 SEARCH, MATCH, SKIP, READ_ROM = 0xF0, 0x55, 0xCC, 0x33
 CONVERT, READ_SCRATCHPAD, WRITE_SCRATCHPAD, COPY, RECALL, READ_POWER = 0x44, 0xBE, 0x4E, 0x48, 0xB8, 0xB4
+WHETHER_DONE: Final = 2  # a slot in which it pulls the line while it converts
 POWER_ON: Final = 85.0  # what the scratchpad holds until the first conversion [degC]
 CONVERSION_S: Final = {9: 0.09375, 10: 0.1875, 11: 0.375, 12: 0.75}  # longest times of the data sheet, by bits
 
@@ -99,6 +100,8 @@ class Ds18b20:
         if self._slots is None:
             return 1
         pulled = self._pulled
+        if pulled == WHETHER_DONE:
+            pulled = int(self._clock() >= self._busy_until)
         try:
             self._pulled = self._slots.send(bit if pulled is None else bit & pulled)
         except StopIteration:
@@ -128,7 +131,7 @@ class Ds18b20:
         if command == CONVERT:
             self._convert()
             while True:
-                yield int(self._clock() >= self._busy_until)
+                yield WHETHER_DONE
         elif command == READ_SCRATCHPAD:
             sent = bytearray(self._scratchpad)
             sent.append(crc8(bytes(sent)))
@@ -201,5 +204,5 @@ def _listen() -> Generator[int | None, int, int]:
 
 
 def _say(data: bytes) -> Slot:
-    for bit in _bits(data):
+    for bit in _bits(data):  # noqa: UP028 (a list's iterator cannot be sent what the line was)
         yield bit
