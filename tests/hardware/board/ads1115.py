@@ -128,7 +128,7 @@ class Ads1115:
         queue = config & 3
         if queue == 3:
             return
-        if low >= 0 > high:  # conversion-ready mode: MSB of high set, of low clear... asserted at each result
+        if low >= 0 > high:  # conversion-ready mode: the upper bit of high is set, of low clear
             self.latched = True
             return
         window, latching = config & 0x10, config & 4
