@@ -39,11 +39,8 @@ def width(text: str) -> int:
 
 
 def big(text: str) -> tuple[bytes, bytes]:
-    """The text as two rows of the display's codes; a dot stands in the gap. Raises KeyError: no such character."""
-    upper = lower = ""
-    for i, character in enumerate(text):
-        gap = " " if i and "." not in text[i - 1 : i + 1] else ""
-        upper, lower = (row + gap + part for row, part in zip((upper, lower), GLYPHS[character], strict=True))
+    """The text as two rows of the display's codes. Raises KeyError: no such character."""
+    upper, lower = (" ".join(GLYPHS[c][half] for c in text) for half in (0, 1))
     return bytes(map(_code, upper)), bytes(map(_code, lower))
 
 

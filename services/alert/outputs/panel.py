@@ -64,8 +64,8 @@ def _detail(view: View, page: int, columns: int, rows: int) -> Picture:
         return tuple(encode(line) for line in lines)
     if page < len(view.alarms):
         what, value = lines[1].strip(), lines[3].split()
-        return encode(what[: columns - 2]), encode(" ".join((value[-1], *value[:-1])))
-    return encode(f"{lines[0][:8].strip()} {lines[1].strip()}"[: columns - 2]), encode(lines[2].strip() or lines[3])
+        return encode(what[: columns - 2]), encode(" ".join((value[-1], *value[:-1])).replace("degC", "C"))
+    return encode(f"{lines[0].split()[1]} {lines[1].strip()}"[: columns - 2]), encode(lines[2].strip() or lines[3])
 
 
 def _asked(view: View, columns: int, rows: int) -> Iterator[Shown]:
