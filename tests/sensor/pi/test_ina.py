@@ -35,13 +35,9 @@ class Time:
 class Bench:
     def __init__(self, kind: str, averages: int = 16, shunt_ohm: object = "1.5m") -> None:
         self.time = Time()
-        made: tuple[Ina219 | Ina226, Wiring219 | Wiring226]
         wired = {"kind": kind, "address": 0x40, "shunt_ohm": shunt_ohm, "averages": averages}
-        if kind == "ina219":
-            made = Ina219(0x40, self.time), Wiring219.model_validate(wired)
-        else:
-            made = Ina226(0x40, self.time), Wiring226.model_validate(wired)
-        self.chip, wiring = made
+        wiring = (Wiring219 if kind == "ina219" else Wiring226).model_validate(wired)
+        self.chip: Ina219 | Ina226 = (Ina219 if kind == "ina219" else Ina226)(0x40, self.time)
         self.bus = I2cBus([self.chip])
         self.meter = ShuntMeter(wiring, BlinkaI2C(self.bus), self.time, self.time.sleep)
 
@@ -102,14 +98,11 @@ def test_a_brown_out_that_lost_the_configuration_is_seen_once_and_mended(kind: s
 def test_a_chip_that_no_longer_converts_is_stuck(kind: str) -> None:
     bench = Bench(kind)
     bench.read()
-    bench.time.now += 10.0
-    bench.read()
     bench.chip.frozen = True
-    bench.read()  # its last conversion ended before
-    bench.chip.shunt_v = 0.1
+    bench.chip.shunt_v = 0.06
     assert bench.fault() == "stuck"
     bench.chip.frozen = False
-    assert bench.read()["pack-1/current"] == pytest.approx(0.1 / 1.5e-3 if kind == "ina219" else 54.6, abs=0.1)
+    assert bench.read()["pack-1/current"] == pytest.approx(40.0, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", KINDS)
