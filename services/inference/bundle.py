@@ -5,6 +5,7 @@ The graph's interface is the same for every windowed detector. Inputs: `window` 
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,11 +18,14 @@ from services.bus.errors import EmberwatchError
 from services.bus.profiles import Profile, load_profile
 from services.bus.topics import check_name
 from services.inference.channels import ChannelSpec
-from services.inference.window import Array, WindowSteps
+from services.inference.window import Array, Domain, WindowSteps
 
 MANIFEST: Final = "manifest.json"
 MODEL: Final = "model.onnx"
 MAX_MODEL: Final = 64 * 2**20  # bytes; an edge model is thousands of times smaller
+
+
+EVERYTHING: Final = (-np.inf, np.inf)
 
 
 class BundleError(EmberwatchError):
@@ -80,6 +84,9 @@ class Manifest(BaseModel):
             raise ValueError("no channel is a response")
         if self.of_cell and not {"voltage", "current"} <= {c.name for c in self.channels if not c.derived}:
             raise ValueError("columns of a phase need voltage and current among the channels")
+        limited = [c.name for c in self.channels if c.charge_range or c.discharge_range]
+        if limited and all(channel.derived != "phase" for channel in self.channels):
+            raise ValueError(f"the range of {limited[0]} in charge or discharge needs a column `phase`")
         if self.stride >= self.window:
             raise ValueError(f"stride {self.stride} must be shorter than the window {self.window}")
         return self
@@ -94,18 +101,24 @@ class Manifest(BaseModel):
         return any(channel.of_phase for channel in self.channels)
 
     @property
-    def domain(self) -> tuple[Array, Array] | None:
-        """Lowest and highest value of each column that is judged; None = all are."""
-        if all(channel.low is None and channel.high is None for channel in self.channels):
+    def domain(self) -> Domain | None:
+        """Windows that are judged; None = all are."""
+        if all(channel.charge_range is None and channel.discharge_range is None for channel in self.channels):
             return None
-        low = [-np.inf if channel.low is None else channel.low for channel in self.channels]
-        high = [np.inf if channel.high is None else channel.high for channel in self.channels]
-        return np.array(low, dtype=np.float32), np.array(high, dtype=np.float32)
+        charge = [channel.charge_range or EVERYTHING for channel in self.channels]
+        discharge = [channel.discharge_range or EVERYTHING for channel in self.channels]
+        phase = next(i for i, channel in enumerate(self.channels) if channel.derived == "phase")
+        return Domain(phase, _bounds(charge), _bounds(discharge))
 
     @property
     def id(self) -> str:
         """As scores name it."""
         return f"{self.name}@{self.version}+{self.sha256[:4]}"
+
+
+def _bounds(limits: Sequence[tuple[float, float]]) -> tuple[Array, Array]:
+    both = np.array(limits, dtype=np.float32)
+    return both[:, 0], both[:, 1]
 
 
 @dataclass(frozen=True, slots=True)

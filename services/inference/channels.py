@@ -1,6 +1,7 @@
 """From a sample's channels to the numbers that a bundle wants. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import log
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from services.bus.messages import Channel, Layout, Values
 from services.inference.phase import Cell, Phase
 
+SECONDS_PER_HOUR: Final = 3600.0
 BAD_QUALITY = ("fault", "range")  # `suspect` and `estimated` values are judged: a suspect one may be the fault itself
 
 
@@ -22,8 +24,9 @@ class ChannelSpec(BaseModel):
         Literal[
             "charge",
             "phase",
-            "phase_time",
             "phase_charge",
+            "phase_c_rate",
+            "phase_log_time",
             "phase_first_voltage",
             "phase_first_c_rate",
             "c_rate",
@@ -35,14 +38,17 @@ class ChannelSpec(BaseModel):
         None,
         description="`charge`: Ah counted from `current` since the window's segment began. All others make the bundle "
         "one for a single cell, judged charge by charge and discharge by discharge, by its settings (nominal "
-        "capacity, chemistry): `phase` 1 = charge, -1 = discharge; since it began `phase_time` s, `phase_charge` (part "
-        "of the capacity, signed as current is), and the `first` step's voltage and C-rate; `c_rate` the step's; "
-        "`c_rate_average` exponential; `chemistry` the place in `among`.",
+        "capacity, chemistry). `phase`: 1 = charge, -1 = discharge. Since it began: `phase_charge`, moved in its "
+        "direction (part of the capacity); `phase_c_rate`, the mean; `phase_log_time`, natural, of seconds; the "
+        "`first` step's voltage and C-rate. `c_rate`: the step's; `c_rate_average`: exponential. `chemistry`: the "
+        "place in `among`.",
     )
     seconds: float | None = Field(None, gt=0, description="Time constant of a `c_rate_average` [s].")
     among: tuple[str, ...] | None = Field(None, min_length=1, description="Chemistries that the bundle knows.")
-    low: float | None = Field(None, description="A window with less is not judged: training held nothing like it.")
-    high: float | None = Field(None, description="The same for more.")
+    charge_range: tuple[float, float] | None = Field(
+        None, description="A window of a charge with a value beyond is not judged: training held nothing like it."
+    )
+    discharge_range: tuple[float, float] | None = Field(None, description="The same of a discharge.")
     across: Literal["mean"] | None = Field(None, description="How a vector becomes one number.")
     per: Channel | None = Field(None, description="Divide by the number of elements of this vector (V per cell).")
     reduce: Literal["mean", "last"] = Field("mean", description="How samples faster than a step become one.")
@@ -59,6 +65,9 @@ class ChannelSpec(BaseModel):
             raise ValueError(f"{self.name}: `seconds` belongs to a c_rate_average")
         if (self.among is not None) != (self.derived == "chemistry"):
             raise ValueError(f"{self.name}: `among` belongs to a chemistry")
+        for limits in (self.charge_range, self.discharge_range):
+            if limits is not None and not limits[0] < limits[1]:
+                raise ValueError(f"{self.name}: range {limits} is empty")
         return self
 
     @property
@@ -166,8 +175,9 @@ def _average(place: int) -> Callable[[Phase], float]:
 
 PHASE_COLUMNS: Final[Mapping[str, Callable[[Phase], float]]] = {
     "phase": lambda phase: float(phase.direction),
-    "phase_time": lambda phase: phase.count.time_s,
-    "phase_charge": lambda phase: phase.count.charge,
+    "phase_charge": lambda phase: phase.count.charge * phase.direction,
+    "phase_c_rate": lambda phase: phase.count.charge / phase.count.time_s * SECONDS_PER_HOUR,
+    "phase_log_time": lambda phase: log(phase.count.time_s),
     "phase_first_voltage": lambda phase: phase.count.first_voltage,
     "phase_first_c_rate": lambda phase: phase.count.first_c_rate,
     "c_rate": lambda phase: phase.c_rate,

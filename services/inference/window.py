@@ -28,15 +28,28 @@ class WindowSteps:
     holes: int  # steps in which a column was held
 
 
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What a bundle for cells was trained on: lowest and highest value of each column, in charge and in discharge."""
+
+    phase: int  # column
+    charge: tuple[Array, Array]
+    discharge: tuple[Array, Array]
+
+    def holds(self, values: Array) -> bool:
+        """Whether a window (steps, columns), which lies in one phase, is inside."""
+        low, high = self.charge if values[0, self.phase] > 0 else self.discharge
+        return bool(((values >= low) & (values <= high)).all())
+
+
 class Windows:
     """Windows of `length` steps, one each `stride` <= `length` steps, never over the end of a segment.
 
-    A window with more than `holes_max` held steps, or with a value outside of `domain` (lowest, highest of each
-    column), is passed over. Windows begin at steps 0, stride, .. of their segment, so where they begin does not depend
-    on when the service was started.
+    A window with more than `holes_max` held steps, or outside of `domain`, is passed over. Windows begin at steps 0,
+    stride, .. of their segment, so where they begin does not depend on when the service was started.
     """
 
-    def __init__(self, length: int, stride: int, holes_max: int, domain: tuple[Array, Array] | None = None) -> None:
+    def __init__(self, length: int, stride: int, holes_max: int, domain: Domain | None = None) -> None:
         self._length, self._stride, self._holes_max, self._domain = length, stride, holes_max, domain
         self._steps: deque[Step] = deque(maxlen=length)
         self._holes: deque[bool] = deque(maxlen=length)
@@ -63,7 +76,7 @@ class Windows:
             self.passed_over += 1
             return None
         values = np.array([s.values for s in self._steps], dtype=np.float32)
-        if self._domain is not None and not ((values >= self._domain[0]) & (values <= self._domain[1])).all():
+        if self._domain is not None and not self._domain.holds(values):
             self.passed_over += 1
             self.out_of_domain += 1
             return None

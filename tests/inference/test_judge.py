@@ -96,9 +96,10 @@ def cell_bundle(folder: Path) -> Bundle:
     channels = [
         {"name": "current", "role": "input", "offset": 0.0, "scale": 1.0},
         {"name": "phase_charge", "derived": "phase_charge", "role": "input", "offset": 0.0, "scale": 1.0},
-        {"name": "voltage", "role": "response", "offset": 3.0, "scale": 0.5, "low": 2.0},
+        {"name": "phase", "derived": "phase", "role": "input", "offset": 0.0, "scale": 1.0},
+        {"name": "voltage", "role": "response", "offset": 3.0, "scale": 0.5, "charge_range": [2.0, 4.5]},
     ]
-    return load_bundle(write_bundle(folder, model(channels=3, responses=1), channels=channels))
+    return load_bundle(write_bundle(folder, model(channels=4, responses=1), channels=channels))
 
 
 def test_a_bundle_for_a_cell_judges_the_cells_of_the_settings_alone(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.inference.channels import ChannelSpec
 from services.inference.phase import Cell
 from services.inference.reduce import Reducer
-from services.inference.window import Windows, WindowSteps, checkpoint
+from services.inference.window import Domain, Windows, WindowSteps, checkpoint
 
 SPECS = (
     ChannelSpec(name="current", role="input", offset=0, scale=1),
@@ -158,13 +158,16 @@ def test_at_rest_a_restart_goes_back_to_the_rest_only() -> None:
 
 
 def test_a_window_outside_of_the_bundle_s_domain_is_passed_over() -> None:
-    low, high = np.array([-np.inf, -np.inf, 2.9], np.float32), np.array([np.inf, np.inf, 3.1], np.float32)
-    run = Run(10.0)
-    run.windows = Windows(LENGTH, STRIDE, HOLES_MAX, (low, high))
-    rows: list[Row] = [(10.0 * i, [1.0, None, 3.0 if i < 20 else 3.2]) for i in range(40)]
-    found = [k[0] for seq, row in enumerate(rows) for k, _ in run.add(seq, row)]
-    assert found == list(range(0, 20 - LENGTH + 1, STRIDE))
-    assert run.windows.out_of_domain == run.windows.passed_over > 0
+    every = (np.full(3, -np.inf, np.float32), np.full(3, np.inf, np.float32))
+    charge = (np.array([-np.inf, -np.inf, 2.9], np.float32), np.array([np.inf, np.inf, 3.1], np.float32))
+    found: dict[float, list[int]] = {}
+    for current in (1.0, -1.0):
+        run = Run(10.0)
+        run.windows = Windows(LENGTH, STRIDE, HOLES_MAX, Domain(0, charge, every))  # the sign of the current: the phase
+        rows: list[Row] = [(10.0 * i, [current, None, 3.0 if i < 20 else 3.2]) for i in range(40)]
+        found[current] = [k[0] for seq, row in enumerate(rows) for k, _ in run.add(seq, row)]
+        assert run.windows.out_of_domain == run.windows.passed_over
+    assert found == {1.0: list(range(0, 20 - LENGTH + 1, STRIDE)), -1.0: list(range(0, 39 - LENGTH + 1, STRIDE))}
 
 
 def test_state_of_another_version_is_not_used() -> None:
