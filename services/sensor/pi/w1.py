@@ -24,7 +24,7 @@ class ProbeFault(Exception):
     """A probe gave no reading. `reason`: as in the quality `fault:<reason>`.
 
     gone: not on the wire; no_data: it answers, and says nothing (empty, zeros: a shorted wire); crc: noise on the wire;
-    power_on, no_power, beyond: see power_on.py.
+    power_on, no_power: see power_on.py.
     """
 
     def __init__(self, reason: str) -> None:
