@@ -1,6 +1,7 @@
 """The student as an ONNX graph: float around integer nets, or all float."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +13,24 @@ from training.models.student import (
     CHANNELS,
     DILATIONS,
     INPUTS,
+    KERNELS,
     LEVEL,
     LEVELS,
     POWERS,
     RESPONSES,
-    STRIDES,
     TIMES,
     ConvDyad,
 )
 
+GIVEN: Final = {  # convolution -> label of what it is given, for quantization-aware training
+    "encoder.blocks.0": "seen",
+    **{f"encoder.blocks.{2 * i}": f"encoder.blocks.{2 * i - 2}" for i in range(1, len(KERNELS) + 1)},
+    "encoder.to_mean": "summary",
+    "decoder.told": "told",
+    "decoder.enter": "cause",
+    "decoder.blocks.0": "entered",
+    **{f"decoder.blocks.{2 * i}": f"decoder.blocks.{2 * i - 2}" for i in range(1, len(DILATIONS) + 1)},
+}
 Weights = Mapping[str, NDArray[np.float32]]
 TURN = (0, 2, 1)  # steps, channels -> channels, steps
 
@@ -73,10 +83,10 @@ def _front(graph: Graph, window: Tensor, w: Weights) -> tuple[Tensor, Tensor, Te
 
 def _encoder(graph: Graph, seen: Tensor, levels: Tensor, w: Weights) -> Tensor:
     x = seen
-    for i, (_, kernel) in enumerate(STRIDES):
+    for i, kernel in enumerate(KERNELS):
         layer, pads = f"encoder.blocks.{2 * i}", (kernel // 2, kernel // 2)
         x = graph.conv(layer, x, w[f"{layer}.weight"], w[f"{layer}.bias"], pads=pads, stride=2, relu=True)
-    layer = f"encoder.blocks.{2 * len(STRIDES)}"
+    layer = f"encoder.blocks.{2 * len(KERNELS)}"
     x = graph.conv(layer, x, w[f"{layer}.weight"], w[f"{layer}.bias"], relu=True)
     x = graph.concat("summary", x, levels)
     return graph.conv("latent", x, w["encoder.to_mean.weight"], w["encoder.to_mean.bias"])

@@ -51,8 +51,7 @@ RESOLUTION: Final = (0.005, 0.005, 0.005, 0.005, 0.5, 0.5)  # V, degC: no error 
 BEND: Final = 3.0  # sigmas from which on an error counts linearly
 SEEN_NOISE, LEVEL_NOISE = 0.05, 0.3  # in training, against learning days by heart
 DILATIONS: Final = (1, 3, 9, 27)
-STRIDES: Final = ((16, 5), (24, 5), (24, 3), (24, 3))  # width and kernel of the encoder's layers of stride 2
-SUMMARY: Final = 16  # width of what the encoder makes of the whole window
+KERNELS: Final = (5, 5, 3, 3)  # of the encoder's layers of stride 2
 
 
 class Size(BaseModel):
@@ -61,8 +60,10 @@ class Size(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(128, multiple_of=16, description="Length of the window.")
-    width: int = Field(24, ge=1, description="Of the decoder.")
+    encoder: tuple[int, int, int, int] = Field((16, 24, 24, 24), description="Widths of its layers of stride 2.")
+    summary: int = Field(16, ge=1, description="Width of what the encoder makes of the whole window.")
     latent: int = Field(8, ge=1)
+    decoder: int = Field(24, ge=1, description="Width.")
 
 
 class Front(nn.Module):
@@ -124,12 +125,13 @@ class Encoder(nn.Module):
         super().__init__()
         blocks: list[nn.Module] = []
         source = len(CHANNELS)
-        for width, kernel in STRIDES:
+        for width, kernel in zip(size.encoder, KERNELS, strict=True):
             blocks += [nn.Conv1d(source, width, kernel, stride=2, padding=kernel // 2), nn.ReLU()]
             source = width
-        self.blocks = nn.Sequential(*blocks, nn.Conv1d(source, SUMMARY, size.steps // 2 ** len(STRIDES)), nn.ReLU())
-        self.to_mean = nn.Conv1d(SUMMARY + len(LEVELS), size.latent, 1)
-        self.to_log_variance = nn.Conv1d(SUMMARY + len(LEVELS), size.latent, 1)  # training only
+        last = nn.Conv1d(source, size.summary, size.steps // 2 ** len(KERNELS))
+        self.blocks = nn.Sequential(*blocks, last, nn.ReLU())
+        self.to_mean = nn.Conv1d(size.summary + len(LEVELS), size.latent, 1)
+        self.to_log_variance = nn.Conv1d(size.summary + len(LEVELS), size.latent, 1)  # training only
 
     def forward(self, inputs: Tensor, rest: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
         seen = torch.cat([inputs, rest], 2).transpose(1, 2)
@@ -145,7 +147,7 @@ class Decoder(nn.Module):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        width = size.width
+        width = size.decoder
         self.enter = nn.Conv1d(INPUTS, width, 5, padding=2)
         self.told = nn.Conv1d(size.latent + len(LEVELS), 2 * width, 1)
         blocks: list[nn.Module] = []
