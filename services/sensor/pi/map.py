@@ -28,6 +28,8 @@ from services.bus.topics import NODE_DEVICE, check_name
 DIFFERENTIAL: Final = ((0, 1), (0, 3), (1, 3), (2, 3))  # pairs that an ADS1115 can select
 GAINS: Final = (2 / 3, 1.0, 2.0, 4.0, 8.0, 16.0)
 FULL_SCALE: Final = dict(zip(GAINS, (6.144, 4.096, 2.048, 1.024, 0.512, 0.256), strict=True))  # V
+TAGS: Final = ("one", "list", "analog", "meter", "thermometer")  # ours, in pydantic's place of an error
+FIRST_TAG: Final = 4  # behind devices, name, channels, channel
 _PREFIX: Final = {"": 1.0, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6}
 
 
@@ -257,9 +259,8 @@ def load_map(path: Path) -> PiMap:
         found = PiMap.model_validate(read_yaml(path))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(
-            str(part) for part in first["loc"] if part not in ("one", "list", "analog", "meter", "thermometer")
-        )
+        parts = [str(part) for at, part in enumerate(first["loc"]) if at < FIRST_TAG or part not in TAGS]
+        key = ".".join(parts)
         raise ConfigError(str(path), key or "file", first["msg"]) from None
     for key, reason in _wrong(found):
         raise ConfigError(str(path), key, reason)

@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
+import fcntl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from services.bus.errors import ConfigError
+from services.bus.errors import ConfigError, SourceError
 from services.bus.profiles import load_profile
 from services.sensor.pi import calibration as calibrations
 from services.sensor.pi.calibration import Calibration
@@ -33,12 +34,17 @@ class PiSource:
     Args:
         kept: calibrations by `device/channel`.
         open_bus: opens an I2C bus by its number.
+        lock: file that is locked while we measure: two that talk to one converter spoil each other's readings.
     """
 
     def __init__(
-        self, wiring: PiMap, kept: Mapping[str, Calibration], open_bus: Callable[[int], object] = LinuxI2C
+        self,
+        wiring: PiMap,
+        kept: Mapping[str, Calibration],
+        open_bus: Callable[[int], object] = LinuxI2C,
+        lock: Path | None = None,
     ) -> None:
-        self._wiring, self._kept, self._open = wiring, kept, open_bus
+        self._wiring, self._kept, self._open, self._file = wiring, kept, open_bus, lock
         self.devices: dict[str, Device] = {name: self._device(name) for name in wiring.devices}
         self._last: dict[str, float] = {}  # what each probe read last, for those beside it
         self._lock = threading.Lock()
@@ -74,7 +80,8 @@ class PiSource:
                     used.setdefault(given.probe, []).append((name, channel))
         return used
 
-    async def readings(self) -> AsyncIterator[Reading]:
+    async def readings(self) -> AsyncGenerator[Reading, None]:
+        """Raises SourceError: another process measures (a calibration, a second service)."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Reading] = asyncio.Queue()
 
@@ -83,12 +90,13 @@ class PiSource:
                 for reading in readings:
                     loop.call_soon_threadsafe(queue.put_nowait, reading)
 
-        self._start(put)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._stop()
+        with _locked(self._file):
+            self._start(put)
+            try:
+                while True:
+                    yield await queue.get()
+            finally:
+                self._stop()
 
     def _start(self, put: Callable[[Sequence[Reading]], None]) -> None:
         periods = {name: device.period_s or 1.0 for name, device in self.devices.items()}
@@ -145,10 +153,23 @@ class PiSource:
         self._stop()
 
 
+@contextlib.contextmanager
+def _locked(path: Path | None) -> Iterator[None]:
+    if path is None:
+        yield
+        return
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SourceError(str(path), "another process measures; is the sensor service running?") from None
+        yield
+
+
 def open_source(path: Path | None, settings: SensorSettings) -> PiSource:
     """Raises ConfigError: the map or its calibrations are wrong; names file and key."""
     if path is None:
         raise ConfigError("sensor", "pi", "expected the file of the wiring")
     wiring = load_map(path)
     file = calibrations.file_of(wiring, path)
-    return PiSource(wiring, calibrations.fitting(calibrations.load(file), wiring, file))
+    return PiSource(wiring, calibrations.fitting(calibrations.load(file), wiring, file), lock=path)
