@@ -1,0 +1,170 @@
+"""The simulated fleet as labelled runs and windows.
+
+A vehicle is a group and a unit. A run is one charge or drive of `Fleet.steps` steps of 10 s, from its beginning, with
+the sensors' errors; label and `fault` are the state at that time: 0 and "" before a fault begins, 1 after. So a vehicle
+is faulty when any of its runs is; `size` is the fault's present size (services/sensor/simulated/faults.py has units).
+
+    fleet = read_fleet(path)            # a YAML file of Fleet's fields, or Fleet() itself
+    for run in load(path): ..           # with the vectors, too; cut.py cuts them as the service does
+    found = windows(fleet)              # the same in seconds: all windows, with COLUMNS
+    mileage = found.values[:, 0, found.columns.index("mileage")]
+    found.write(file)                   # training.data.windows.read gives it back
+
+`charge` is counted since the run began [Ah], `cell_voltages` the cells' mean [V], `voltage` the pack's [V], `mileage`
+in km (constant in a window; for DyAD's head, no input).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from services.bus.errors import EmberwatchError
+from training.data.errors import DataError
+from training.data.runs import FAULTY, HEALTHY, Floats, Run
+from training.data.windows import Windows, join
+from training.simulation.fleet import NOMINAL_AH, Fleet
+from training.simulation.sessions import Recording, record
+
+SOURCE: Final = "simulated"
+COLUMNS: Final = (
+    "current",
+    "charge",
+    "soc",
+    "voltage",
+    "cell_voltages",
+    "cell_voltage_max",
+    "cell_voltage_min",
+    "cell_spread",
+    "temperature_max",
+    "temperature_min",
+    "mileage",
+)
+WINDOW: Final = 128
+STRIDE: Final = 128
+SECONDS_PER_HOUR: Final = 3600.0
+
+
+def read_fleet(path: Path) -> Fleet:
+    """Raises DataError naming file and key."""
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+        if not isinstance(content, dict):
+            raise DataError(path, "fleet", f"a {type(content).__name__}, expected keys and numbers")
+        fleet = Fleet(**content)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(path, "fleet", " ".join(str(error).split())[:200]) from None
+    except TypeError as error:
+        raise DataError(path, "fleet", f"{error}") from None
+    except ValueError as error:
+        if isinstance(error, EmberwatchError):
+            raise
+        raise DataError(path, "fleet", str(error)) from None
+    return fleet
+
+
+def load(path: Path) -> Iterator[Run]:
+    """Runs of the fleet that a YAML file describes, charges first."""
+    fleet = read_fleet(path)
+    for recording in record(fleet, fleet.vehicles()):
+        yield run_of(recording, fleet.step_s)
+
+
+def run_of(recording: Recording, step_s: float) -> Run:
+    vehicle, session = recording.vehicle, recording.session
+    broken = session.grown > 0
+    named = vehicle.fault if broken else None
+    time = session.start_s + step_s * np.arange(len(recording.current), dtype=np.float64)
+    facts: dict[str, str | float] = {
+        "mileage": vehicle.km_at(session.day),
+        "nominal_ah": NOMINAL_AH,
+        "chemistry": "ncm",
+        "vehicle_faulty": float(vehicle.fault is not None),
+        "grown": session.grown,
+    }
+    if named is not None and named.kind == "sensor_drift":
+        facts["sensor"] = named.sensor
+    return Run(
+        source=SOURCE,
+        group=vehicle.name,
+        unit=vehicle.name,
+        label=FAULTY if broken else HEALTHY,
+        time_s=time,
+        channels=_channels(recording) | _vectors(recording),
+        fault=named.kind if named is not None else "",
+        size=named.at(session.grown) if named is not None else float("nan"),
+        phase="charge" if session.use == "charge" else "mixed",
+        facts=facts,
+    )
+
+
+def windows(fleet: Fleet, stride: int = STRIDE) -> Windows:
+    """All windows of `WINDOW` steps, the first beginning with its session.
+
+    Raises:
+        DataError: the fleet's sessions are shorter than a window.
+    """
+    if fleet.steps < WINDOW:
+        raise DataError("fleet", "steps", f"{fleet.steps}, a window has {WINDOW}")
+    made: list[Windows] = []
+    for recording in record(fleet, fleet.vehicles()):
+        run, table = run_of(recording, fleet.step_s), _table(recording, fleet.step_s)
+        firsts = range(0, len(table) - WINDOW + 1, stride)
+        n = len(firsts)
+        made.append(
+            Windows(
+                np.stack([table[first : first + WINDOW] for first in firsts]),
+                COLUMNS,
+                fleet.step_s,
+                source=np.full(n, run.source),
+                group=np.full(n, run.group),
+                unit=np.full(n, run.unit),
+                label=np.full(n, run.label, np.int8),
+                fault=np.full(n, run.fault),
+                size=np.full(n, run.size, np.float32),
+                start_s=run.time_s[list(firsts)],
+            )
+        )
+    return join(made)
+
+
+def vehicle_labels(labelled: Windows) -> dict[str, int]:
+    """Vehicle -> 1 if any of its windows is faulty."""
+    found: dict[str, int] = {}
+    for group, label in zip(labelled.group.tolist(), labelled.label.tolist(), strict=True):
+        found[group] = max(found.get(group, HEALTHY), label)
+    return found
+
+
+def _channels(recording: Recording) -> dict[str, Floats]:
+    """Scalars, as the sensor service derives them."""
+    cells, probes = recording.cell_voltages, recording.temperatures
+    highest, lowest = cells.max(axis=1), cells.min(axis=1)
+    return {
+        "voltage": recording.voltage,
+        "current": recording.current,
+        "soc": recording.soc,
+        "cell_voltage_max": highest,
+        "cell_voltage_min": lowest,
+        "cell_spread": highest - lowest,
+        "temperature_max": probes.max(axis=1),
+        "temperature_min": probes.min(axis=1),
+    }
+
+
+def _vectors(recording: Recording) -> dict[str, Floats]:
+    return {"cell_voltages": recording.cell_voltages, "temperatures": recording.temperatures}
+
+
+def _table(recording: Recording, step_s: float) -> NDArray[np.float32]:
+    """(steps, COLUMNS)."""
+    channels = _channels(recording)
+    moved = np.cumsum(recording.current.astype(np.float64)) * step_s / SECONDS_PER_HOUR
+    channels["charge"] = moved.astype(np.float32)
+    channels["cell_voltages"] = recording.cell_voltages.mean(axis=1)
+    mileage = recording.vehicle.km_at(recording.session.day)
+    channels["mileage"] = np.full(len(moved), mileage, np.float32)
+    return np.stack([channels[name] for name in COLUMNS], axis=1)
