@@ -4,7 +4,7 @@ A vehicle is a group and a unit. A run is one charge or drive of `Fleet.steps` s
 the sensors' errors; label and `fault` are the state at that time: 0 and "" before a fault begins, 1 after. So a vehicle
 is faulty when any of its runs is; `size` is the fault's present size (services/sensor/simulated/faults.py has units).
 
-    fleet = read_fleet(path)            # a YAML file of Fleet's fields, or Fleet() itself
+    fleet = read_fleet(path)            # training/simulation/fleet.yaml, or another file of Fleet's fields
     for run in load(path): ..           # with the vectors, too; cut.py cuts them as the service does
     found = windows(fleet)              # the same in seconds: all windows, with COLUMNS
     mileage = found.values[:, 0, found.columns.index("mileage")]
@@ -21,12 +21,12 @@ from typing import Final
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from services.bus.errors import EmberwatchError
 from training.data.errors import DataError
 from training.data.runs import FAULTY, HEALTHY, Floats, Run
 from training.data.windows import Windows, join
-from training.simulation.fleet import NOMINAL_AH, Fleet
+from training.simulation.fleet import NOMINAL_AH, STEP_S, Fleet
 from training.simulation.sessions import Recording, record
 
 SOURCE: Final = "simulated"
@@ -51,33 +51,28 @@ SECONDS_PER_HOUR: Final = 3600.0
 def read_fleet(path: Path) -> Fleet:
     """Raises DataError naming file and key."""
     try:
-        content = yaml.safe_load(path.read_text()) or {}
-        if not isinstance(content, dict):
-            raise DataError(path, "fleet", f"a {type(content).__name__}, expected keys and numbers")
-        fleet = Fleet(**content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(path, "fleet", " ".join(str(error).split())[:200]) from None
-    except TypeError as error:
-        raise DataError(path, "fleet", f"{error}") from None
-    except ValueError as error:
-        if isinstance(error, EmberwatchError):
-            raise
-        raise DataError(path, "fleet", str(error)) from None
-    return fleet
+    try:
+        return Fleet.model_validate({} if content is None else content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise DataError(path, "fleet", first["msg"], ".".join(map(str, first["loc"])) or None) from None
 
 
 def load(path: Path) -> Iterator[Run]:
     """Runs of the fleet that a YAML file describes, charges first."""
     fleet = read_fleet(path)
     for recording in record(fleet, fleet.vehicles()):
-        yield run_of(recording, fleet.step_s)
+        yield run_of(recording)
 
 
-def run_of(recording: Recording, step_s: float) -> Run:
+def run_of(recording: Recording) -> Run:
     vehicle, session = recording.vehicle, recording.session
     broken = session.grown > 0
     named = vehicle.fault if broken else None
-    time = session.start_s + step_s * np.arange(len(recording.current), dtype=np.float64)
+    time = session.start_s + STEP_S * np.arange(len(recording.current), dtype=np.float64)
     facts: dict[str, str | float] = {
         "mileage": vehicle.km_at(session.day),
         "nominal_ah": NOMINAL_AH,
@@ -111,14 +106,14 @@ def windows(fleet: Fleet, stride: int = STRIDE) -> Windows:
         raise DataError("fleet", "steps", f"{fleet.steps}, a window has {WINDOW}")
     made: list[Windows] = []
     for recording in record(fleet, fleet.vehicles()):
-        run, table = run_of(recording, fleet.step_s), _table(recording, fleet.step_s)
+        run, table = run_of(recording), _table(recording)
         firsts = range(0, len(table) - WINDOW + 1, stride)
         n = len(firsts)
         made.append(
             Windows(
                 np.stack([table[first : first + WINDOW] for first in firsts]),
                 COLUMNS,
-                fleet.step_s,
+                STEP_S,
                 source=np.full(n, run.source),
                 group=np.full(n, run.group),
                 unit=np.full(n, run.unit),
@@ -159,10 +154,10 @@ def _vectors(recording: Recording) -> dict[str, Floats]:
     return {"cell_voltages": recording.cell_voltages, "temperatures": recording.temperatures}
 
 
-def _table(recording: Recording, step_s: float) -> NDArray[np.float32]:
+def _table(recording: Recording) -> NDArray[np.float32]:
     """(steps, COLUMNS)."""
     channels = _channels(recording)
-    moved = np.cumsum(recording.current.astype(np.float64)) * step_s / SECONDS_PER_HOUR
+    moved = np.cumsum(recording.current.astype(np.float64)) * STEP_S / SECONDS_PER_HOUR
     channels["charge"] = moved.astype(np.float32)
     channels["cell_voltages"] = recording.cell_voltages.mean(axis=1)
     mileage = recording.vehicle.km_at(recording.session.day)

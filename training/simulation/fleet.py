@@ -1,8 +1,8 @@
 """A fleet of simulated vehicles: what each is made of, how it is driven and charged, what fails in it and when.
 
-All is drawn from (seed, vehicle number), so a vehicle is the same in a larger fleet of the same kinds. Spreads are those
-of cells and drivers; sizes of faults are drawn by logarithm over ranges that begin where a healthy pack's own spread
-ends, so some cannot be seen.
+All is drawn from (seed, vehicle number), so a fleet is the same whenever it is made. Spreads are those of cells and
+drivers; sizes of faults are drawn by logarithm over ranges that begin where a healthy pack's own spread ends, so some
+cannot be seen.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.sensor.simulated.duty import Driver
 from services.sensor.simulated.faults import KINDS, RANGES, Fault, Kind, Sensor
@@ -24,6 +25,7 @@ PROBES: Final = 24
 NOMINAL_AH: Final = 60.0
 NOMINAL_V: Final = 3.65
 SHUNT_A: Final = 400.0
+STEP_S: Final = 10.0
 DAY_S: Final = 86_400.0
 FLEET_BEGINS_S: Final = 1_672_531_200.0  # 2023-01-01 00:00 UTC
 BLEED_PER_DAY: Final = 0.15 / NOMINAL_AH  # SoC: resistors of 82 ohm take 0.05 A off a high cell, three hours a day
@@ -34,24 +36,17 @@ FAST_CHARGERS: Final = (20_000.0, 35_000.0, 50_000.0)
 LATE_DAYS: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """How many vehicles, and how much is recorded of each.
+class Fleet(BaseModel):
+    """How many vehicles, and how much is recorded of each."""
 
-    Args:
-        healthy: vehicles without a fault.
-        faulty: vehicles of each of the six faults.
-        sessions: recordings of each vehicle over its life; `late` more in its last ten days.
-        steps: of `step_s` s, in each recording.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = 1
-    healthy: int = 120
-    faulty: int = 16
-    sessions: int = 20
-    late: int = 8
-    steps: int = 256
-    step_s: float = 10.0
+    seed: int = Field(1, ge=0)
+    healthy: int = Field(120, ge=0, le=9999, description="Vehicles without a fault.")
+    faulty: int = Field(16, ge=0, le=999, description="Vehicles of each of the six faults.")
+    sessions: int = Field(20, ge=0, le=2000, description="Recordings of each vehicle over its life.")
+    late: int = Field(8, ge=0, le=2000, description="More of them, the denser the nearer to its last day.")
+    steps: int = Field(256, ge=1, le=10_000, description="Of 10 s, in each recording.")
 
     def vehicles(self) -> list["Vehicle"]:
         kinds: list[Kind | None] = [None] * self.healthy + [kind for kind in KINDS for _ in range(self.faulty)]

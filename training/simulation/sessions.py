@@ -12,7 +12,7 @@ from services.sensor.simulated.duty import Charger, Drives, drive_current
 from services.sensor.simulated.faults import apply, remember
 from services.sensor.simulated.measuring import ADS1115_STEPS, Sensors, quantize
 from services.sensor.simulated.pack import Build, Packs
-from training.simulation.fleet import CELLS, NOMINAL_AH, SHUNT_A, Fleet, Session, Vehicle
+from training.simulation.fleet import CELLS, NOMINAL_AH, SHUNT_A, STEP_S, Fleet, Session, Vehicle
 
 Floats = NDArray[np.float32]
 
@@ -93,7 +93,7 @@ class _Batch:
         self.packs.voltage[:], self.packs.inside[:] = rest, rest
 
     def run(self) -> Iterator[Recording]:
-        steps, dt, count = self._fleet.steps, self._fleet.step_s, len(self._wanted)
+        steps, dt, count = self._fleet.steps, STEP_S, len(self._wanted)
         cells = np.empty((steps, count, CELLS), np.float32)
         probes = np.empty((steps, count, len(self.sensors.probe_cell)), np.float32)
         current, voltage = np.empty((steps, count), np.float32), np.empty((steps, count), np.float32)

@@ -81,7 +81,7 @@ class Cell:
         above -= below
         above *= part
         above += below
-        return above
+        return np.asarray(above, np.float32)
 
     def soc_at(self, voltage: float) -> float:
         """SoC at which the cell rests at `voltage` [V]."""
