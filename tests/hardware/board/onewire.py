@@ -42,6 +42,7 @@ class Ds18b20:
         bad_crc = n: the next n scratchpads are sent with one flipped bit (noise on a long wire).
         slow: conversions take that many times longer.
         stuck: a raw register value that every conversion gives, whatever the temperature.
+        clone: byte 6 does not complete the temperature's last four bits to 16, as in most that are sold.
     """
 
     def __init__(self, serial: str, celsius: float = 20.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,6 +57,7 @@ class Ds18b20:
         self.bad_crc = 0
         self.slow = 1.0
         self.stuck: int | None = None
+        self.clone = False
         self.conversions = 0
         self._clock = clock
         self._busy_until = 0.0
@@ -157,10 +159,12 @@ class Ds18b20:
         if self.lost_conversions:
             self.lost_conversions -= 1
             self._scratchpad[:2] = struct.pack("<h", round(POWER_ON * 16))
+            self._scratchpad[6] = 0x0C
             return
         raw = round(min(125.0, max(-55.0, self.celsius)) * 16) if self.stuck is None else self.stuck
         raw &= -1 << (12 - self.bits)
         self._scratchpad[:2] = struct.pack("<h", raw)
+        self._scratchpad[6] = 0x0C if self.clone else 0x10 - (raw & 0x0F)
 
 
 class OneWireBus:
