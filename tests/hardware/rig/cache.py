@@ -29,9 +29,13 @@ def entry(kind: str, made_of: object) -> Path:
 
 @contextmanager
 def lock() -> Iterator[None]:
-    """One builder at a time; a second one waits and then finds the work done."""
-    folder().mkdir(parents=True, exist_ok=True)
-    with (folder() / "lock").open("w") as file:
+    """One builder at a time; a second one waits and then finds the work done. Raises NoRig."""
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        file = (folder() / "lock").open("w")
+    except OSError as error:
+        raise NoRig(f"the cache cannot be written: {error}; EMBERWATCH_RIG_CACHE names another folder") from error
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -14,14 +14,21 @@ from tests.hardware.rig.system import image
 
 REPOSITORY: Final = Path(__file__).parents[3]
 EXTRAS: Final = ("sensor", "inference", "alert", "pi")
-# pip evaluates environment markers for the machine that it runs on, whatever --platform says.
-PIP: Final = (
-    "import platform, runpy; platform.machine = lambda: 'aarch64'; runpy.run_module('pip', run_name='__main__')"
-)
-TARGET: Final = (
-    *(word for name in parts.PLATFORMS for word in ("--platform", name)),
-    *("--python-version", parts.PYTHON, "--implementation", "cp", "--only-binary=:all:"),
-)
+# pip evaluates environment markers for the machine and the Python that it runs on, whatever --platform says.
+PIP: Final = """
+import platform, runpy
+platform.machine = lambda: "aarch64"
+platform.python_version = lambda: "{python}.2"
+platform.python_version_tuple = lambda: tuple("{python}.2".split("."))
+runpy.run_module("pip", run_name="__main__")
+"""
+
+
+def target(python: str = parts.PYTHON, glibc: int = parts.GLIBC) -> list[str]:
+    """pip's words for aarch64 with a glibc up to 2.`glibc`: wheels only."""
+    platforms = [*(f"manylinux_2_{n}_aarch64" for n in range(glibc, 16, -1)), "manylinux2014_aarch64"]
+    words = [word for name in platforms for word in ("--platform", name)]
+    return [*words, "--python-version", python, "--implementation", "cp", "--only-binary=:all:"]
 
 
 def requirements(extras: Sequence[str] = EXTRAS) -> list[str]:
@@ -45,10 +52,10 @@ def requirements(extras: Sequence[str] = EXTRAS) -> list[str]:
     return sorted(found)
 
 
-def pip(arguments: Sequence[str]) -> str:
+def pip(arguments: Sequence[str], python: str = parts.PYTHON) -> str:
     """What pip said, for the guest's platform. Raises NoRig with the end of that."""
     done = subprocess.run(
-        [sys.executable, "-c", PIP, *arguments],
+        [sys.executable, "-c", PIP.format(python=python), *arguments],
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -63,12 +70,12 @@ def pip(arguments: Sequence[str]) -> str:
 def dependencies() -> Path:
     """The image of what the edge extras need. Raises NoRig."""
     wanted = requirements()
-    place = cache.entry("edge", [wanted, parts.PLATFORMS, parts.PYTHON])
+    place = cache.entry("edge", [wanted, target()])
     with cache.lock():
         if not place.exists():
             with cache.building(place) as made:
                 folder = made / "site-packages"
-                pip(["install", "-q", "--no-warn-conflicts", "--target", str(folder), *TARGET, *wanted])
+                pip(["install", "-q", "--no-warn-conflicts", "--target", str(folder), *target(), *wanted])
                 image(folder, made / "edge.img", spare_mb=40)
                 shutil.rmtree(folder)
     return place / "edge.img"

@@ -1,11 +1,9 @@
 """The emulated machine: a Cortex-A76 that says it is a Raspberry Pi 5, and the line over which commands run in it."""
 
 import json
-import os
 import shlex
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -57,7 +55,7 @@ class Machine:
         self.bluetooth = place / "bluetooth"
         self._init = init
         self._memory_mb = memory_mb
-        self._system = system.prepare()
+        self._system = system.ready()
         self._disks = [self._system / "system.img", edge.dependencies(), edge.own_wheel(place)]
         self._disk = place / "disk.img"
         self._process: subprocess.Popen[bytes] | None = None
@@ -212,13 +210,3 @@ def free_ports(n: int) -> list[int]:
     for each in with_ports:
         each.close()
     return numbers
-
-
-def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="virtual-pi-") as place, Machine(Path(place)) as machine:
-        print(machine.run("uname -a; tr -d '\\0' </proc/device-tree/model; free -m").out)
-        os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

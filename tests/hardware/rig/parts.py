@@ -91,5 +91,4 @@ DEVICE_TREE: Final = (  # node, property, type (of fdtput), values: a Raspberry 
     ("/system", "linux,revision", "x", ("d04170",)),
 )
 GLIBC: Final = 36  # 2.36, bookworm's: the newest that a wheel may ask for
-PLATFORMS: Final = (*(f"manylinux_2_{n}_aarch64" for n in range(GLIBC, 16, -1)), "manylinux2014_aarch64")
 PYTHON: Final = "3.11"  # bookworm's

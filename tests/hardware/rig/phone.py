@@ -33,13 +33,13 @@ class Air:
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="air", daemon=True)
         self._controller: Controller | None = None
         self._transport: Any = None
         self.link: Any = None
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="air", daemon=True)
         self._thread.start()
         self.wait(self._open(), 10)
         return self

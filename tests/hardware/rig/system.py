@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.hardware.rig import cache, parts
 
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 APT = """
 Dir::State "{place}"; Dir::State::Lists "{place}/lists"; Dir::State::status "{place}/status"; Dir::Cache "{place}";
@@ -39,6 +40,16 @@ def target() -> Path:
     return cache.entry("system", made_of)
 
 
+def ready() -> Path:
+    """What there is to boot; where EMBERWATCH_RIG=build (as CI has it) what is missing is built. Raises NoRig."""
+    if os.environ.get("EMBERWATCH_RIG") == "build":
+        return prepare()
+    with cache.lock():  # a build may be going on
+        if target().exists() and not missing_packages():
+            return target()
+    raise cache.NoRig("no virtual Pi on this machine: run `python -m tests.hardware.rig prepare` once as root")
+
+
 def prepare() -> Path:
     """Build what is missing. Raises NoRig."""
     with cache.lock():
@@ -54,9 +65,13 @@ def prepare() -> Path:
     return target()
 
 
+def missing_packages() -> list[str]:
+    return sorted({package for name, package in parts.HOST_PACKAGES.items() if not shutil.which(name, path=PATH)})
+
+
 def install_host_packages() -> None:
     """Raises NoRig: one is missing and this is not root on Debian, or it cannot be had."""
-    missing = sorted({package for command, package in parts.HOST_PACKAGES.items() if not shutil.which(command)})
+    missing = missing_packages()
     if not missing:
         return
     wanted = f"packages {' '.join(missing)}"
@@ -146,8 +161,7 @@ def image(source: Path, file: Path, *, spare_mb: int) -> None:
 
 def command(arguments: Sequence[str], more: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
     """What it printed. Raises NoRig with the end of that: it failed or is not there."""
-    sbin = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"}
-    environment = dict(os.environ) | sbin | dict(more or {})
+    environment = dict(os.environ) | {"PATH": PATH, "LC_ALL": "C.UTF-8"} | dict(more or {})
     try:
         done = subprocess.run(
             arguments,

@@ -1,0 +1,42 @@
+"""The bench of the system tests: a virtual Pi with sensors and a display, each chip at hand for the test to break."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from tests.hardware.board.ads1115 import Ads1115
+from tests.hardware.board.bus import I2cBus
+from tests.hardware.board.ds2482 import Ds2482
+from tests.hardware.board.hd44780 import Hd44780
+from tests.hardware.board.onewire import Ds18b20, OneWireBus
+from tests.hardware.board.pcf8574 import Pcf8574
+from tests.hardware.rig.machine import Init
+from tests.hardware.rig.virtual_pi import VirtualPi
+
+
+class Bench:
+    """Attributes:
+    pi: the machine, its GPIO lines, its air.
+    bus: with adc (0x48), display (0x27, 20x4) and the 1-Wire bridge (0x18).
+    probes: DS18B20s `28-0000012345ab` and `28-0000012345cd`, on `wire`.
+    """
+
+    def __init__(self, place: Path, *, forward: Iterable[int] = (), init: Init = "plain") -> None:
+        self.adc = Ads1115(0x48)
+        self.display = Pcf8574(0x27, Hd44780(20, 4))
+        self.probes = [Ds18b20("0000012345ab", 21.5), Ds18b20("0000012345cd", -3.25)]
+        self.wire = OneWireBus(self.probes)
+        self.bus = I2cBus([self.adc, self.display, Ds2482(self.wire)])
+        self.pi = VirtualPi(place, self.bus, bridges=[0x18], forward=forward, init=init)
+
+    def __enter__(self) -> Self:
+        self.pi.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.pi.__exit__(*exception)
+
+    @property
+    def rows(self) -> list[str]:
+        """What the display shows."""
+        return self.display.lcd.text()

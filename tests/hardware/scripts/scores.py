@@ -1,0 +1,68 @@
+"""Scores of every shipped bundle as JSON, float32 by float32 in full: run on two computers, the two are compared.
+
+Each bundle judges the windows of the recording in the package, and generated ones (scaled values of usual size).
+"""
+
+import json
+import zlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from services.bus.messages import Sample
+from services.bus.settings import ROOT
+from services.inference.bundle import Bundle, load_bundle
+from services.inference.pipeline import Pipeline
+from services.sensor.recorded import open_recording
+
+RECORDING = ROOT / "services" / "sensor" / "recordings" / "car1.parquet"
+CHUNKS, GENERATED = 3, 24
+
+
+def numbers(*parts: object) -> list[float]:
+    return [float(x) for part in parts for x in np.atleast_1d(np.asarray(part, dtype=np.float32))]
+
+
+def generated(bundle: Bundle) -> Iterator[list[float]]:
+    shape = (bundle.manifest.window, len(bundle.manifest.channels))
+    random = np.random.default_rng(zlib.crc32(bundle.manifest.name.encode()))
+    for _ in range(GENERATED):
+        values = random.normal(0, 1, shape).astype(np.float32)
+        mask = (random.random(shape) > 0.02).astype(np.float32)
+        yield numbers(*bundle.run(values, mask))
+
+
+def recorded(bundle: Bundle) -> Iterator[list[float]]:
+    recording = open_recording(RECORDING, None)
+    boot, layout = "0" * 16, recording.layout
+    try:
+        pipeline = Pipeline(bundle, layout, boot)
+    except ValueError:
+        return  # the recording is not of what this bundle judges
+    for chunk in islice(recording.chunks(), CHUNKS):
+        for i, (channels, quality) in enumerate(chunk.rows):
+            mono = chunk.mono[i]
+            sample = Sample(
+                boot=boot,
+                seq=chunk.first + i,
+                ts="2026-01-01T00:00:00.000Z",
+                mono=mono,
+                time_source="ntp",
+                layout=layout.hash,
+                channels=channels,
+                quality=quality,
+            )
+            for window in pipeline.add(sample):
+                judged = bundle.judge(window)
+                yield numbers(judged.score, list(judged.shares.values()))
+
+
+def bundles() -> Iterator[Path]:
+    yield from sorted(path.parent for path in (ROOT / "bundles").glob("*/manifest.json"))
+
+
+if __name__ == "__main__":
+    loaded = {folder.name: load_bundle(folder) for folder in bundles()}
+    print(json.dumps({n: {"recorded": list(recorded(b)), "generated": list(generated(b))} for n, b in loaded.items()}))
