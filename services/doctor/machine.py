@@ -9,7 +9,7 @@ from services.doctor.check import Check, good, missing, warning
 
 GROUP: Final = "hardware"
 CONFIG_TXT: Final = "/boot/firmware/config.txt"
-W1_FEATURES: Final = 3  # w1_therm: check for the power-on value (1), poll for the conversion's end (2)
+W1_FEATURES: Final = 2  # w1_therm: poll for the conversion's end. 1 would refuse a true 85 degC of most probes sold
 INSTALLER: Final = "sudo deploy/pi/install.sh"
 
 
@@ -59,7 +59,9 @@ def one_wire(root: Path) -> Iterator[Check]:
     unset = [probe.name for probe in probes if _read(probe / "features").strip() not in ("", str(W1_FEATURES))]
     if unset:
         repair = f"{INSTALLER} (a udev rule), or: echo {W1_FEATURES} | sudo tee /sys/bus/w1/devices/28-*/features"
-        yield warning(GROUP, "DS18B20 features", f"power-on value not checked: {', '.join(unset)}", repair)
+        yield warning(
+            GROUP, "DS18B20 features", f"as the kernel sets them, reads take longer: {', '.join(unset)}", repair
+        )
     seconds = _read(root / "sys/module/wire/parameters/timeout").strip()
     if seconds not in ("", "1"):
         repair = f"{INSTALLER}, or `options wire timeout=1 slave_ttl=2` in /etc/modprobe.d; then reboot"

@@ -18,7 +18,7 @@ PI5 = {
     "dev/watchdog0": "",
     "sys/class/watchdog/watchdog0/identity": "Broadcom BCM2835 Watchdog timer\n",
     "sys/bus/w1/devices/w1_bus_master1/w1_master_slaves": "28-0000075a1b2c\n",
-    "sys/bus/w1/devices/28-0000075a1b2c/features": "3\n",
+    "sys/bus/w1/devices/28-0000075a1b2c/features": "2\n",
     "sys/module/wire/parameters/timeout": "1\n",
     "sys/class/bluetooth/hci0/type": "",
     "sys/class/rfkill/rfkill0/type": "bluetooth\n",
