@@ -11,7 +11,7 @@ from importlib import import_module
 from services.bus.settings import ROOT
 
 TRAINING = ("train", "evaluate", "study", "report")
-VERBS = ("up", "status", "alarms", "drill", "doctor", "test", *TRAINING)
+VERBS = ("up", "status", "alarms", "drill", "doctor", "power", "test", *TRAINING)
 
 
 def main(arguments: list[str]) -> int:
@@ -33,6 +33,11 @@ def main(arguments: list[str]) -> int:
         parser = argparse.ArgumentParser(prog="emberwatch doctor", description=doctor.__doc__)
         doctor.add_arguments(parser)
         return int(doctor.main(parser.parse_args(rest)))
+    if verb == "power":
+        power = import_module("services.doctor.power")
+        parser = argparse.ArgumentParser(prog="emberwatch power", description=power.__doc__)
+        power.add_arguments(parser)
+        return int(power.main(parser.parse_args(rest)))
     if verb == "test":
         return test(rest)
     return int(import_module("training.__main__").main([verb, *rest]))
