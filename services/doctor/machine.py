@@ -60,7 +60,7 @@ def one_wire(root: Path) -> Iterator[Check]:
     if unset:
         repair = f"{INSTALLER} (a udev rule), or: echo {W1_FEATURES} | sudo tee /sys/bus/w1/devices/28-*/features"
         yield warning(
-            GROUP, "DS18B20 features", f"as the kernel sets them, reads take longer: {', '.join(unset)}", repair
+            GROUP, "DS18B20 features", f"not set, reads take longer: {', '.join(unset)}", repair
         )
     seconds = _read(root / "sys/module/wire/parameters/timeout").strip()
     if seconds not in ("", "1"):
