@@ -2,13 +2,10 @@
 
 Source: Zhang et al., Nature Communications 14:5940 (2023), three brands of vehicles. A pickle is a tuple of an array
 (128 or 256 rows x columns) and what is known of it: label ('00' normal, '10' faulty), car, charge segment, mileage.
-A pickle can run any code when it is read: ours may hold numbers, text, arrays and plain containers.
+A pickle can run any code when it is read; training/data/pickles.py lets none.
 """
 
-import io
-import pickle
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from training.data.errors import DataError
+from training.data.pickles import read_pickle
 from training.data.runs import FAULTY, HEALTHY, UNKNOWN, Floats, Run
 
 SOURCE: Final = "evbattery"
@@ -35,8 +33,6 @@ TIME: Final = "timestamp"
 LABELS: Final = {"00": HEALTHY, "10": FAULTY, "": UNKNOWN}
 ROWS: Final = (128, 256)
 NO_CAR: Final = "unknown car"
-FILE_MAX: Final = 16 * 2**20  # bytes; a snippet has 17 KB
-TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C  # first of the pickles in a file of torch.save before torch 1.6
 SOC_RISE: Final = 0.005
 FACTS: Final = ("car", "charge_segment", "mileage")
 PARTS: Final = frozenset({"train", "test", "data", "label"})  # folders inside a brand's
@@ -201,72 +197,3 @@ def _brand(file: Path) -> str:
 
 def _fact(value: Any) -> str | float:
     return value if isinstance(value, str) else float(value) if np.ndim(value) == 0 else str(value)[:80]
-
-
-def read_pickle(path: Path) -> Any:
-    """Read a pickle of numbers, text, arrays and plain containers; also one that torch.save wrote.
-
-    Raises:
-        DataError: the file names another class or function (none of it is run), or is no pickle.
-    """
-    try:
-        if path.stat().st_size > FILE_MAX:
-            raise DataError(path, "size", f"more than {FILE_MAX} bytes")
-        content = path.read_bytes()
-        if content.startswith(b"PK"):  # torch.save from torch 1.6 on
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                inside = next((n for n in archive.namelist() if n.endswith("data.pkl")), None)
-                if inside is None or archive.getinfo(inside).file_size > FILE_MAX:
-                    raise DataError(path, "pickle", "a zip without a small data.pkl in it")
-                return _Restricted(io.BytesIO(archive.read(inside)), path).load()
-        stream = io.BytesIO(content)
-        found = _Restricted(stream, path).load()
-        if found == TORCH_MAGIC:  # then its version, then the machine, then the object
-            for _ in range(3):
-                found = _Restricted(stream, path).load()
-        return found
-    except OSError as error:
-        raise DataError(path, "readable", error.strerror or str(error)) from None
-    except DataError:
-        raise
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise DataError(
-            path, "pickle", f"damaged ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
-        ) from None
-
-
-class _Restricted(pickle.Unpickler):
-    """Finds only what an array is rebuilt with."""
-
-    def __init__(self, stream: io.BytesIO, path: Path) -> None:
-        super().__init__(stream)
-        self._path = path
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = ALLOWED.get((module.replace("numpy.core.", "numpy._core."), name))
-        if allowed is None:
-            raise DataError(
-                self._path, "pickle", f"names {module}.{name}; only numpy arrays and plain containers may be"
-            )
-        return allowed
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise DataError(self._path, "pickle", "holds a torch tensor; only numpy arrays and plain containers may be")
-
-
-def _bytes(text: str, encoding: str) -> bytes:
-    """How pickles of protocol 2 hold bytes."""
-    if encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"bytes in {encoding}")
-    return text.encode("latin1")
-
-
-ALLOWED: Final[Mapping[tuple[str, str], Any]] = {  # NumPy's own functions, wherever its version keeps them
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy._core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
-    ("numpy._core.multiarray", "scalar"): np.float64(0).__reduce__()[0],
-    ("numpy._core.numeric", "_frombuffer"): np.zeros(1).__reduce_ex__(5)[0],
-    ("collections", "OrderedDict"): OrderedDict,
-    ("_codecs", "encode"): _bytes,
-}
