@@ -16,7 +16,18 @@ from services.bus.connection import INFLIGHT_MAX, Connection
 from services.bus.counters import Counters
 from services.bus.errors import EmberwatchError, PayloadError, SessionTakenOverError
 from services.bus.installation import installation_id
-from services.bus.messages import MAX_PAYLOAD, Model, Replay, Reply, SampleId, Status, new_boot, read_as, write
+from services.bus.messages import (
+    MAX_PAYLOAD,
+    Model,
+    Replay,
+    Reply,
+    SampleId,
+    Status,
+    TimeSource,
+    new_boot,
+    read_as,
+    write,
+)
 from services.bus.settings import BusSettings
 from services.bus.systemd import notify
 from services.bus.topics import CLOUD_NODE, NODE_DEVICE, Topic
@@ -86,6 +97,7 @@ class Bus:
         self.replay: Replay | None = None
         self.display: list[str] | None = None
         self.boot: str | None = None  # of the service's streams, if it publishes any
+        self.told_time: TimeSource | None = None  # what set our time, where the service knows it better than the system
         self.session = ""
         device = CLOUD_NODE if self.node == CLOUD_NODE else NODE_DEVICE
         self.status_topic = Topic(self.node, device, "status", service)
@@ -232,7 +244,7 @@ class Bus:
             boot=self.boot,
             version=package_version(),
             ts=datetime.now(UTC),
-            time_source=time_source(),
+            time_source=self.told_time or time_source(),
             heartbeat_s=self._settings.heartbeat_s,
             counters=self.counters.as_dict(),
             positions=dict(self.positions),

@@ -210,6 +210,7 @@ class LiveSensor:
 
     def _look_at_clock(self) -> None:
         self._wall.look(time.monotonic(), time.time(), self._told or time_source())
+        self._bus.told_time = self._wall.source
 
     async def _keep_time(self) -> None:
         undated = True

@@ -246,13 +246,14 @@ async def test_the_servers_heartbeat_sets_the_time_where_nothing_else_does(
     source = Scripted(pack_1=pack(0.05))
     ahead = 86_400.0
     beat = Status(state="online", session="1", time_source="ntp")
-    async with running(settings, source, told=None) as (sensor, _, _):
+    async with running(settings, source, told=None) as (sensor, _, bus):
         for n in range(4):
             now = time.time() + ahead
             ts = read_as(SERVER, f'{{"state":"online","session":"1","ts":{now}}}'.encode(), Status).ts
             sensor.hear(SERVER, beat.model_copy(update={"ts": ts}), retained=n == 0)
             await asyncio.sleep(0.06)
         sample = await until(listener, lambda: [s for s in samples(listener) if s.time_source == "peer"])
+        assert bus.status().time_source == "peer"
     assert sample[0].ts.timestamp() - time.time() == pytest.approx(ahead, abs=10)
 
 

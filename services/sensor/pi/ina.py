@@ -140,7 +140,9 @@ class ShuntMeter:
 
     def _reading(self, given: Meter, wired: Wired, code: int, volt: float) -> float | PinFault:
         if given.measure == "voltage":
-            return PinFault("saturated") if volt >= wired.bus_rail - 1e-9 else volt
+            if volt >= wired.bus_rail - 1e-9:
+                return PinFault("saturated")
+            return PinFault("open") if volt < given.open_below_volt else volt
         if abs(code) >= wired.rail:
             return PinFault("saturated")
         value = code * wired.shunt_lsb / self._chip.shunt_ohm

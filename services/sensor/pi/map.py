@@ -180,6 +180,9 @@ class Meter(_Model):
     chip: str
     measure: Literal["current", "voltage"]
     invert: bool = False
+    open_below_volt: Volt = Field(
+        0.01, ge=0, description="A bus voltage below this has no wire [V]; 0 = the load may be switched off."
+    )
 
     @property
     def unit(self) -> str | None:

@@ -25,7 +25,9 @@ from services.sensor.settings import SensorSettings
 from services.sensor.source import Device, Reading
 
 READ_S: Final = 0.15  # to reset the wire, address a probe and fetch its scratchpad, with what the kernel adds
-FRESH: Final = 2.0  # rounds of a probe that its reading is good for
+FRESH: Final = 2.0  # periods that a reading is good for,
+LATE: Final = 1.25  # or so much of the time in which all probes are read,
+SPARE_S: Final = 0.5  # and this
 
 
 class PiSource:
@@ -69,7 +71,7 @@ class PiSource:
         if self._wiring.w1.max_age_s is not None:
             return self._wiring.w1.max_age_s
         cycle = sum(CONVERSION_S[self._wiring.resolution(name)] + READ_S for name in self._used())
-        return FRESH * max(period_s, cycle) + READ_S
+        return max(FRESH * period_s, LATE * cycle + SPARE_S)
 
     def _used(self) -> dict[str, list[tuple[str, str]]]:
         """Probes that some device has -> (device, channel) that they are."""

@@ -60,7 +60,7 @@ class Bench:
 @pytest.mark.parametrize("kind", KINDS)
 def test_current_and_voltage(kind: str, averages: int) -> None:
     bench = Bench(kind, averages)
-    for shunt_v, bus_v in ((0.03, 13.2), (-0.015, 12.8), (0.0, 0.0)):
+    for shunt_v, bus_v in ((0.03, 13.2), (-0.015, 12.8), (0.0, 0.1)):
         bench.chip.shunt_v, bench.chip.bus_v = shunt_v, bus_v
         read = bench.read()
         assert read["pack-1/current"] == pytest.approx(shunt_v / 1.5e-3, abs=0.005)
@@ -127,6 +127,18 @@ def test_a_pulled_chip_and_a_held_bus_are_told_apart_and_come_back(kind: str) ->
     bench.bus.held = False
     bench.bus.plug(0x40)
     assert bench.read()["pack-1/voltage"] == pytest.approx(12.0, abs=0.004)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_voltage_pin_without_a_wire_is_open_unless_the_load_may_be_off(kind: str) -> None:
+    bench = Bench(kind)
+    bench.chip.bus_v = 0.0
+    read = bench.read()
+    assert isinstance(read["pack-1/voltage"], PinFault)
+    assert read["pack-1/voltage"].reason == "open"
+    assert read["pack-1/current"] == pytest.approx(bench.chip.shunt_v / 1.5e-3, abs=0.01)
+    off = bench.meter.read({"v": Meter(chip="m", measure="voltage", open_below_volt=0)})
+    assert off == {"v": 0.0}
 
 
 def test_another_chip_at_the_address_of_an_ina226_is_not_believed() -> None:
