@@ -27,6 +27,7 @@ from rich.progress import Progress
 
 from benchmarks.report import spread, write_section
 from services.bus.settings import ROOT
+from services.doctor.power import written_bytes
 from services.inference.bundle import MODEL, load_bundle, open_session
 from services.up import ports
 from services.up.settings import DEMO, UpSettings
@@ -96,7 +97,7 @@ def _use(pid: int | None) -> Use:
     process = psutil.Process(pid)
     times = process.cpu_times()
     memory = process.memory_full_info()
-    return Use(times.user + times.system, memory.rss, memory.pss, process.io_counters().write_bytes)
+    return Use(times.user + times.system, memory.rss, memory.pss, written_bytes(Path(f"/proc/{pid}")))
 
 
 async def edge(

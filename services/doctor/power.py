@@ -69,10 +69,16 @@ def read(process: Path) -> Usage:
     )
     try:
         memory = int(_field((process / "smaps_rollup").read_text(), "Pss") or 0) * 1024
-        written = int(_field((process / "io").read_text(), "write_bytes") or 0)
+        written = written_bytes(process)
     except PermissionError:
         memory, written = int(_field((process / "status").read_text(), "VmRSS") or 0) * 1024, None
     return Usage((int(fields[11]) + int(fields[12])) * TICK_S, wake_ups, written, memory)
+
+
+def written_bytes(process: Path) -> int:
+    """Sent to storage, but for what was truncated before that (the journal's tail). Raises OSError."""
+    io = (process / "io").read_text()
+    return int(_field(io, "write_bytes") or 0) - int(_field(io, "cancelled_write_bytes") or 0)
 
 
 def _field(text: str, name: str) -> str | None:
