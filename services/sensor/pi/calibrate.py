@@ -1,6 +1,6 @@
-"""Calibrate one channel against a meter: `python -m services.sensor.pi.calibrate MAP DEVICE CHANNEL TRUE [TRUE]`.
+"""Calibrate one channel against a meter: `emberwatch doctor --calibrate DEVICE CHANNEL TRUE [TRUE]`.
 
-`emberwatch doctor --calibrate` calls `calibrate`. Nothing else may measure meanwhile: stop the sensor service first.
+Nothing else may measure meanwhile: stop the sensor service first.
 """
 
 import argparse
@@ -14,13 +14,14 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Final
 
-from services.bus.errors import EmberwatchError
+from services.bus.errors import ConfigError, EmberwatchError
 from services.bus.profiles import load_profile
 from services.sensor.pi import calibration
 from services.sensor.pi.calibration import Calibration, CalibrationError
 from services.sensor.pi.chips import LinuxI2C
 from services.sensor.pi.map import DeviceMap, PiMap, load_map
 from services.sensor.pi.source import PiSource
+from services.sensor.settings import SensorSettings
 
 SECONDS: Final = 5.0
 PATIENCE_S: Final = 10.0  # for a source of which nothing comes
@@ -132,23 +133,29 @@ def calibrate(
 
 
 def main(arguments: Sequence[str] | None = None, *, open_bus: Callable[[int], object] = LinuxI2C) -> int:
-    parser = argparse.ArgumentParser(prog="python -m services.sensor.pi.calibrate", description=__doc__)
-    parser.add_argument("map", type=Path, help="/etc/emberwatch/pi.yaml")
-    parser.add_argument("device")
+    parser = argparse.ArgumentParser(prog="emberwatch doctor --calibrate", description=__doc__)
+    parser.add_argument("device", help="as in the map: pack-1")
     parser.add_argument("channel", help="voltage, or temperatures[0]")
-    parser.add_argument("true", type=float, nargs="+", help="one true value (offset only) or two")
-    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("true", type=float, nargs="+", help="what a good meter shows: one value (offset only) or two")
+    parser.add_argument("--map", type=Path, help="the wiring; default: that of the settings")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="to measure each value")
     given = parser.parse_args(arguments)
 
     def ask(text: str) -> None:
         input(f"{text}, then press Enter: ")
 
     try:
-        where = given.map, given.device, given.channel
+        path = given.map or SensorSettings.load().pi
+        if path is None:
+            raise ConfigError("sensor", "pi", "the settings name no map; give --map")
+        where = path, given.device, given.channel
         made, measured = calibrate(*where, given.true, ask, given.seconds, open_bus=open_bus)
     except EmberwatchError as error:
         print(error, file=sys.stderr)
         return 2
+    except (EOFError, KeyboardInterrupt):
+        print("\nnothing was kept", file=sys.stderr)
+        return 130
     for found, true in zip(measured, given.true, strict=True):
         print(f"read {found.mean:.5g} +- {found.deviation:.2g} ({found.count} readings), true {true:g}")
     print(f"true = read * {made.gain:.5f} + {made.offset:.5g}; in effect when the sensor service is started")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.bus.errors import ConfigError
 from services.sensor.pi.calibrate import calibrate, main
 from services.sensor.pi.calibration import CalibrationError, fit, load, save
-from tests.sensor.pi.bench import Bench, wiring
+from tests.sensor.pi.bench import Bench
 
 
 @given(st.floats(0.85, 1.2), st.floats(-5, 5), st.floats(-100, 100), st.floats(-100, 100), st.floats(-100, 100))
@@ -118,11 +118,17 @@ def test_what_cannot_be_calibrated_is_refused_and_nothing_is_kept(bench: Bench) 
 
 
 def test_the_command(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("EMBERWATCH_SOURCE", "pi")
+    monkeypatch.setenv("EMBERWATCH_PI", str(bench.path))
     monkeypatch.setattr("builtins.input", lambda text: "")
-    assert main([str(bench.path), "pack-1", "voltage", "11.11", "--seconds", "0.4"], open_bus=bench.open_bus) == 0
+    assert main(["pack-1", "voltage", "11.11", "--seconds", "0.4"], open_bus=bench.open_bus) == 0
     assert "true = read * 1.00000 + 0.1" in capsys.readouterr().out
-    assert main([str(bench.path), "pack-1", "humidity", "1"]) == 2
+    assert main(["pack-1", "humidity", "1"]) == 2
     assert "'humidity' is none of pack-1's channels" in capsys.readouterr().err
-    bench.write(wiring(devices={}))
-    assert main([str(bench.path), "pack-1", "voltage", "1"]) == 2
-    assert "pi.yaml: devices: " in capsys.readouterr().err
+    other = bench.path.with_name("other.yaml")
+    assert main(["pack-1", "voltage", "1", "--map", str(other)]) == 2
+    assert f"{other}: file: No such file" in capsys.readouterr().err
+    monkeypatch.setenv("EMBERWATCH_SOURCE", "simulated")
+    monkeypatch.delenv("EMBERWATCH_PI")
+    assert main(["pack-1", "voltage", "1"]) == 2
+    assert "the settings name no map" in capsys.readouterr().err
