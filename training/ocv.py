@@ -2,8 +2,10 @@
 
     python -m training.ocv
 
-A chemistry's table is the mean of its sets; its error is what they differ by (standard deviation), at least what one
-make differs from another by and what charging and discharging leave between them (hysteresis).
+A chemistry's table is the mean of its sets. Its error is what they differ by (standard deviation), and at least what
+charging and discharging leave between them (hysteresis) and what a shift of the state of charge by SHIFT makes: cells
+of one chemistry differ in where their electrodes begin and end. Layered oxides of which there is one set only differ as
+much as those of which there are several.
 """
 
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import yaml
 
 from services.inference.estimators.chemistry import FOLDER
 
+SHIFT: Final = 0.03
 SOC: Final = (0, 0.01, 0.02, 0.035, 0.05, 0.075, *np.arange(0.1, 0.96, 0.05).round(2).tolist(), 0.975, 0.99, 1)
 
 
@@ -26,6 +29,8 @@ class Recipe:
     sets: dict[str, str]  # PyBaMM's name -> what it is
     least_error: float  # V
     rest_s: float
+    empty_v: float
+    like: str = ""  # chemistry whose makes differ as this one's will
 
 
 RECIPES: Final = {
@@ -38,18 +43,22 @@ RECIPES: Final = {
         },
         0.01,
         1800.0,
+        3.0,
     ),
     "NCA": Recipe(
         "Layered oxide of nickel, cobalt, aluminium; graphite",
         {"NCA_Kim2011": "20 Ah NCA (Kim et al., J. Electrochem. Soc. 158 (2011) A955)"},
-        0.025,
+        0.01,
         1800.0,
+        3.0,
+        like="NMC",
     ),
     "LFP": Recipe(
         "Lithium iron phosphate; graphite",
         {"Prada2013": "A123 26650 (Prada et al., J. Electrochem. Soc. 160 (2013) A616)"},
         0.015,
         7200.0,
+        2.5,
     ),
 }
 
@@ -74,16 +83,19 @@ def curve(name: str) -> list[float]:
 def table(name: str, recipe: Recipe) -> dict[str, Any]:
     """The content of a chemistry's file."""
     curves = np.array([curve(one) for one in recipe.sets])
+    makes = np.array([curve(one) for one in RECIPES[recipe.like].sets]) if recipe.like else curves
     ocv = np.maximum.accumulate(
         curves.mean(axis=0) + 1e-5 * np.arange(len(SOC))
     )  # strictly rising, as read by bisection
-    spread = curves.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(SOC))
-    error = np.maximum(spread, recipe.least_error)
+    spread = makes.std(axis=0, ddof=1) if len(makes) > 1 else np.zeros(len(SOC))
+    shifted = SHIFT * np.gradient(ocv, np.array(SOC))
+    error = np.maximum(spread, np.hypot(recipe.least_error, shifted))
     return {
         "name": name,
         "title": recipe.title,
         "source": f"PyBaMM parameter sets: {'; '.join(f'{n}: {w}' for n, w in recipe.sets.items())}",
         "full_v": round(float(ocv[-1]), 3),
+        "empty_v": recipe.empty_v,
         "rest_s": recipe.rest_s,
         "soc": [round(float(s), 4) for s in SOC],
         "ocv": [round(float(v), 5) for v in ocv],

@@ -17,6 +17,8 @@ LEAST: Final = 0.4  # SoC between the two: below it the tables' error decides
 NOMINAL: Final = 0.08  # standard error of a name-plate capacity: makes differ, and age takes up to 20 %
 AGEING: Final = 0.002  # of the capacity, from reading to reading (20 % in a thousand cycles are a tenth of that)
 MOST: Final = 1.25  # of the name plate: no cell has more; what reads more is a leak, or another device
+LEAST_LEFT: Final = 0.3  # of the name plate: what reads less is no whole discharge
+WILD: Final = 4.0  # standard errors: such a reading is set aside, unless the next one says the same
 
 
 @dataclass(slots=True)
@@ -27,11 +29,12 @@ class Capacity(Kept):
         nominal: by the name plate [Ah]; None = not told: known when it has been learned.
     """
 
-    KEPT: ClassVar = ("floor", "readings")
+    KEPT: ClassVar = ("floor", "readings", "aside")
     nominal: float | None
     walk: Walk = field(init=False)
     floor: float = 0.0  # of the error [Ah]: what tables are off by does not average out
     readings: int = 0
+    aside: float | None = None  # a reading that does not fit [Ah]
 
     def __post_init__(self) -> None:
         self.walk = Walk(step=AGEING * (self.nominal or 0.0), jump=math.inf)  # a capacity does not jump
@@ -50,10 +53,17 @@ class Capacity(Kept):
             return False
         lost, lost_error = (0.0, 0.0) if leak is None else (leak.value * since.hours, leak.error * since.hours)
         reading = (since.ah - lost) / change
-        if reading <= 0 or (self.nominal is not None and reading > MOST * self.nominal):
+        if reading <= 0 or (self.nominal and not LEAST_LEFT <= reading / self.nominal <= MOST):
             return False
         systematic = reading * error / abs(change)
         whole = math.hypot(systematic, since.error / abs(change), lost_error / abs(change))
+        known = self.quantity
+        if known is not None and abs(reading - known.value) > WILD * math.hypot(whole, known.error):
+            again = self.aside is not None and abs(reading - self.aside) < whole
+            self.aside = reading
+            if not again:
+                return False
+        self.aside = None
         self.walk.step = AGEING * reading
         self.walk.take(reading, whole)
         self.floor = systematic if self.readings == 0 else min(self.floor * 1.02, systematic)

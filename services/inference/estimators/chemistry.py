@@ -22,6 +22,7 @@ class _File(BaseModel):
     title: str
     source: str = Field(min_length=10)
     full_v: float = Field(gt=0, description="A charger's constant voltage, a cell [V].")
+    empty_v: float = Field(gt=0, description="A discharge that stops below has emptied the cell [V under load].")
     rest_s: float = Field(gt=0, description="After so long without current the voltage is near the open-circuit one.")
     soc: tuple[float, ...] = Field(min_length=5)
     ocv: tuple[float, ...]
@@ -48,12 +49,14 @@ class Chemistry:
 
     Args:
         full_v: constant voltage of its chargers [V a cell].
+        empty_v: a discharge that stops below has emptied it [V a cell, under load].
         rest_s: least rest before its voltage counts as open-circuit [s].
         soc, ocv, error: the table: 0..1, V, V.
     """
 
     name: str
     full_v: float
+    empty_v: float
     rest_s: float
     soc: Sequence[float]
     ocv: Sequence[float]
@@ -99,7 +102,7 @@ def load_chemistry(name: str) -> Chemistry:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ConfigError(str(path), ".".join(map(str, first["loc"])) or "file", first["msg"]) from None
-    return Chemistry(file.name, file.full_v, file.rest_s, file.soc, file.ocv, file.error)
+    return Chemistry(file.name, file.full_v, file.empty_v, file.rest_s, file.soc, file.ocv, file.error)
 
 
 def _interpolate(xs: Sequence[float], ys: Sequence[float], x: float) -> float:

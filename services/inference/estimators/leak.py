@@ -35,13 +35,14 @@ class Leak(Kept):
         told: bias of this device, measured when it was healthy [A]; None = learned from its first closed cycles.
     """
 
-    KEPT: ClassVar = ("readings", "bias", "bias_error", "cycles")
+    KEPT: ClassVar = ("readings", "bias", "bias_error", "cycles", "until")
     told: float | None = None
     walk: Walk = field(init=False)
     readings: list[float] = field(default_factory=list)  # of the first cycles [A]
     bias: float = 0.0
     bias_error: float | None = None  # None: not learned
     cycles: int = 0
+    until: float = 0.0  # end of the last cycle: what was judged once is not judged again
 
     def __post_init__(self) -> None:
         self.walk = Walk(step=0.0)
@@ -52,13 +53,15 @@ class Leak(Kept):
         """Judge the cycle from one anchor to another; return whether it was a closed one."""
         since = passed(before.at, after.at)
         change, error = difference(before, after, chemistry)
-        if not since.whole or since.hours < SHORTEST_H or before.kind != after.kind or abs(change) > CLOSED:
+        alike = before.kind == after.kind != "empty" and abs(change) <= CLOSED
+        if not alike or not since.whole or since.hours < SHORTEST_H or before.at.t < self.until:
             return False
         reading = (since.ah - capacity.value * change) / since.hours
         whole = math.hypot(since.error, capacity.value * error, capacity.error * change) / since.hours
         self.walk.step = CHANGE * capacity.value
         self.walk.take(reading, whole)
         self.cycles += 1
+        self.until = after.at.t
         if self.told is None and self.bias_error is None:
             self._calibrate(reading, capacity.value)
         return True

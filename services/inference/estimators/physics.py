@@ -17,7 +17,7 @@ from services.inference.estimators.reading import Facts, Reading, read
 from services.inference.estimators.resistance import Resistance
 from services.inference.estimators.rest import CHECK_S, Rest
 from services.inference.estimators.soc import StateOfCharge
-from services.inference.estimators.state import Anchor, Full, anchor, at_rest, difference
+from services.inference.estimators.state import Anchor, Empty, Full, anchor, at_rest, difference
 
 EACH_S: Final = 60.0  # between estimates
 SOON_S: Final = 5.0  # after a change, at the earliest
@@ -51,7 +51,7 @@ class Physics:
         self._states: list[Anchor] = []
         self._pending: Anchor | None = None
         self._pending_since = 0.0
-        self._counter, self._rest, self._full = Counter(), Rest(), Full()
+        self._counter, self._rest, self._full, self._empty = Counter(), Rest(), Full(), Empty()
         self._offset = Offset(facts.offset_a or OFFSET_C * (facts.capacity_ah or 0.0))
         self._soc, self._capacity = StateOfCharge(), Capacity(facts.capacity_ah)
         self._leak, self._resistance = Leak(facts.leak_bias_a), Resistance()
@@ -110,7 +110,7 @@ class Physics:
     def _gap(self) -> None:
         """Nobody knows what flowed: no cycle reaches over it, and no rest."""
         self._rest.end()
-        self._full.taper = None
+        self._full.taper, self._empty.low = None, False
         self._states, self._pending = [], None
 
     def _scale(self) -> float:
@@ -147,6 +147,11 @@ class Physics:
             if full is not None:
                 self._reset(full)
                 self._close(full)
+            empty = self._empty.take(
+                count, current, REST_C * scale, reading.mean, chemistry, scale, reading.temperature
+            )
+            if empty is not None:
+                self._close(empty)
         if self._rest.since is not None and t - self._looked >= CHECK_S:
             rested = at_rest(self._rest, chemistry, count, reading.temperature)
             if rested is not None:
@@ -269,7 +274,8 @@ class Physics:
 
     def _parts(self) -> dict[str, Kept]:
         return {
-            "counter": self._counter, "rest": self._rest, "full": self._full, "offset": self._offset,
+            "counter": self._counter, "rest": self._rest, "full": self._full, "empty": self._empty,
+            "offset": self._offset,
             "soc": self._soc, "capacity": self._capacity, "capacity_walk": self._capacity.walk, "leak": self._leak,
             "leak_walk": self._leak.walk, "resistance": self._resistance, "drift": self._drift,
             "heating": self._heating,

@@ -4,7 +4,8 @@
 
 An anchor is a true rest's open-circuit voltage or the end of a full charge (state.py), or, as long as neither was seen,
 what the device says of itself. It replaces the counted value when it is the surer of the two, or when both cannot be
-true. A voltage under load is never used. Resets hide no leak: leak.py takes what each of them had to make up for.
+true (then with an error that says so). A voltage under load is never used. Resets hide no leak: leak.py takes what each
+of them had to make up for.
 """
 
 import math
@@ -31,12 +32,14 @@ class StateOfCharge(Kept):
 
     def reset(self, anchor: Anchor, capacity: Quantity, leak: Quantity | None) -> None:
         """Take a state of known charge, if it is the better knowledge."""
-        counted = self.estimate(anchor.at, capacity, leak)
-        if counted is not None and anchor.soc_error > counted.error:
+        error, counted = anchor.soc_error, self.estimate(anchor.at, capacity, leak)
+        if counted is not None:
             apart = abs(anchor.soc - counted.value)
-            if apart < CONTRADICTED * math.hypot(anchor.soc_error, counted.error):
+            if apart > CONTRADICTED * math.hypot(error, counted.error):
+                error = math.hypot(error, apart / 2)
+            elif error > counted.error:
                 return
-        self._set(anchor.soc, anchor.soc_error, anchor.at)
+        self._set(anchor.soc, error, anchor.at)
 
     def told(self, soc: float, count: Count, capacity: Quantity, leak: Quantity | None) -> None:
         """Take what the device says of itself, where we know much less."""

@@ -1,4 +1,8 @@
-"""States of known charge: at true rest by the open-circuit voltage, at the end of a full charge. Pure."""
+"""States of known charge: a true rest, by open-circuit voltage; the end of a full charge; the end of a whole discharge.
+
+The last is where a device stops by its cut-off voltage. It tells the capacity that can be had, as a name plate means
+it, and nothing else: the state of charge is never taken from a voltage under load, nor is a leak.
+"""
 
 import math
 from dataclasses import dataclass
@@ -9,10 +13,14 @@ from services.inference.estimators.counter import Count
 from services.inference.estimators.quantity import Kept
 from services.inference.estimators.rest import Rest
 
+REST_ERROR: Final = 0.01  # in SoC, at least: at the ends of a table, where voltage tells much, capacities differ
 FULL_WITHIN_V: Final = 0.015  # of the charger's voltage, a cell
 TAPER: Final = 0.25  # C: a charge that ends above was broken off
+FULL_EACH_S: Final = 1800.0
 FULL_ERROR: Final = 0.01  # of the capacity, what two chargers mean by full; more by what the last current leaves
 TAPER_ERROR: Final = 0.1  # of the capacity, for each C that still flowed
+EMPTY_ERROR: Final = 0.04  # of the capacity: what is left at 1 C and is not at C/10
+EMPTY_LOAD: Final = 0.05  # C: a discharge
 CORRELATED: Final = 0.15  # in SoC: over so much a table is off by about the same
 CLOSED: Final = 0.1  # in SoC: a cycle that ends so near to where it began is closed
 FULL_AGAIN: Final = 0.002  # of the capacity: two ends of charge of one charger
@@ -22,7 +30,7 @@ WARM: Final = 0.0005  # of the capacity a kelvin: an end of charge comes earlier
 class Anchor(NamedTuple):
     """A moment at which the state of charge is known."""
 
-    kind: Literal["rest", "full"]
+    kind: Literal["rest", "full", "empty"]
     at: Count
     soc: float
     soc_error: float  # all of it, as against other cells
@@ -51,16 +59,18 @@ def at_rest(rest: Rest, chemistry: Chemistry, count: Count, temperature: float |
     soc = chemistry.soc_at(rest.voltage)
     error = rest.voltage_error(count.t)
     whole = math.hypot(error, chemistry.error_at(soc))
-    return Anchor("rest", count, soc, chemistry.soc_error(rest.voltage, whole), rest.voltage, error, 0.0, temperature)
+    soc_error = max(chemistry.soc_error(rest.voltage, whole), REST_ERROR)
+    return Anchor("rest", count, soc, soc_error, rest.voltage, error, 0.0, temperature)
 
 
 @dataclass(slots=True)
 class Full(Kept):
     """Finds the end of a full charge: the current has tapered off at the charger's voltage, then stops."""
 
-    KEPT: ClassVar = ("taper", "voltage")
+    KEPT: ClassVar = ("taper", "voltage", "ended")
     taper: float | None = None  # A, while the charge tapers
     voltage: float = 0.0
+    ended: float | None = None  # the last one [s]
 
     def take(
         self, count: Count, current: float, limit: float, highest: float | None, mean: float | None,
@@ -77,8 +87,34 @@ class Full(Kept):
         if self.taper is None:
             return None
         share, self.taper = self.taper / capacity, None
+        if self.ended is not None and count.t - self.ended < FULL_EACH_S:
+            return None  # its current falters, or it is topped up
+        self.ended = count.t
         error = FULL_ERROR + TAPER_ERROR * share
         return Anchor("full", count, 1.0, error, self.voltage, 0.0, share, temperature)
+
+
+@dataclass(slots=True)
+class Empty(Kept):
+    """Finds the end of a whole discharge: the current stops below the voltage at which a cell is empty under load."""
+
+    KEPT: ClassVar = ("low", "voltage")
+    low: bool = False
+    voltage: float = 0.0
+
+    def take(
+        self, count: Count, current: float, limit: float, mean: float | None, chemistry: Chemistry, capacity: float,
+        temperature: float | None,
+    ) -> Anchor | None:  # fmt: skip
+        """Take one sample; return the anchor when a discharge has just ended empty."""
+        if current < -EMPTY_LOAD * capacity:
+            if mean is not None:
+                self.low, self.voltage = mean <= chemistry.empty_v, mean
+            return None
+        if not self.low or current < -limit:
+            return None
+        self.low = False
+        return Anchor("empty", count, 0.0, EMPTY_ERROR, self.voltage, 0.0, 0.0, temperature)
 
 
 def difference(before: Anchor, after: Anchor, chemistry: Chemistry) -> tuple[float, float]:
