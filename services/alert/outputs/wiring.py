@@ -3,14 +3,18 @@
 import importlib.util
 import time
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, Final
 
 from services.alert.desk import Desk
 from services.alert.outputs.console import Console
 from services.alert.outputs.output import Output
 from services.alert.settings import AlertSettings
+from services.bus.client import package_version
+from services.bus.clock import set_from_peer
 from services.bus.errors import ConfigError
 
+_DEVICE_TREE: Final = Path("/proc/device-tree/model")
 _NEEDS: Final = {
     "lcd": ("RPLCD", "smbus2"),
     "lamp": ("gpiozero", "lgpio"),
@@ -34,6 +38,8 @@ def wire(settings: AlertSettings, desk: Desk) -> list[Output]:
         outputs.append(_lcd(settings, desk))
     if settings.lamp is not None or settings.buzzer is not None or settings.button is not None:
         outputs += _lines(settings, desk)
+    if settings.bluetooth is not None:
+        outputs.append(_bluetooth(settings, desk))
     return outputs
 
 
@@ -77,3 +83,21 @@ def _lines(settings: AlertSettings, desk: Desk) -> list[Output]:
         button = settings.button
         outputs.append(Button(button.pin, button.pull_up, factory, desk, time.monotonic))
     return outputs
+
+
+def _bluetooth(settings: AlertSettings, desk: Desk) -> Output:
+    from services.alert.outputs.ble.attributes import Node
+    from services.alert.outputs.ble.bluetooth import Bluetooth
+
+    assert settings.bluetooth is not None
+    secure = settings.lcd is not None and settings.button is not None
+    node = Node(settings.own_node, _model(), package_version(), secure)
+    return Bluetooth(settings.bluetooth, node, desk, set_from_peer if settings.bluetooth.set_clock else None)
+
+
+def _model() -> str:
+    """What computer this is."""
+    try:
+        return _DEVICE_TREE.read_text().strip("\0\n ")
+    except OSError:
+        return "Linux"

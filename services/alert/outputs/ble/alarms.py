@@ -14,7 +14,7 @@ TOKEN: Final = 20  # bytes: all that the smallest connection carries in one pack
 VALUE: Final = 512  # the longest attribute
 STATES: Final = get_args(AlarmState)
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_REVISIONS: Final = 1 << 24
+REVISIONS: Final = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def token(entry: Entry) -> bytes:
     return (
         ulid_bytes(entry.occurrence)
         + bytes([SEVERITIES.index(entry.severity) + 1])
-        + (entry.revision % _REVISIONS).to_bytes(3, "little")
+        + (entry.revision % REVISIONS).to_bytes(3, "little")
     )
 
 

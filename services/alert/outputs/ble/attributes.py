@@ -62,7 +62,8 @@ class Tree:
     """The attributes of a node. Devices stay in it when they fall silent: their values are unknown then."""
 
     node: Node
-    changes: int = 0
+    changes: int = 0  # of the alarms, so far
+    _alarmed: tuple[tuple[str, int, str], ...] = ()
     _known: dict[str, dict[str, int | None]] = field(default_factory=dict)  # device -> channels, lengths of vectors
 
     def services(self, view: View, time: datetime) -> list[Service]:
@@ -71,6 +72,9 @@ class Tree:
             shape = self._known.setdefault(device, {})
             for name, value in (channels or {}).items():
                 shape[name] = len(value) if isinstance(value, list) else None
+        alarmed = tuple((e.occurrence, e.revision, e.state) for e in view.alarms)
+        if alarmed != self._alarmed:
+            self.changes, self._alarmed = self.changes + 1, alarmed
         readings: dict[str, Channels] = {device: channels or {} for device, channels in view.readings}
         found = [self._information(), self._clock(time)]
         for device, shape in self._known.items():

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -84,6 +85,14 @@ def test_alarms_reach_the_battery_service_of_their_device(tree: Tree) -> None:
     assert of(services, "2be9", "pack-2").value == b"\x02"
     assert of(services, "2bed", "pack-2").value == bytes.fromhex("06C5003D05")
     assert of(services, ours(3)).value != b""
+
+
+def test_each_change_of_the_alarms_is_counted(tree: Tree) -> None:
+    counts = []
+    for alarms in ([], [entry(revision=1)], [entry(revision=1)], [entry(revision=2)], []):
+        tree.services(view(alarms=[replace(a, occurrence=OCCURRENCE) for a in alarms]), NOW)
+        counts.append(tree.changes)
+    assert counts == [0, 1, 1, 2, 3]
 
 
 def test_what_is_advertised_of_one_and_of_several_devices() -> None:
