@@ -1,9 +1,10 @@
 """The source as a whole on models of its chips and probes: a fault is told at once, and it delays nothing else."""
 
-import asyncio
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -36,16 +37,16 @@ async def test_every_input_is_read_in_its_unit_at_its_rate(bench: Bench) -> None
     assert [heard.last(c) for c in CHANNELS] == [near(11.0), near(5.0), near(1.3), near(1.15), near(1.2)]
     assert [heard.last(c) for c in TEMPERATURES] == [21.5, 20.25]
     for channel in CHANNELS:
-        times = [mono for mono, _ in heard.said[channel]][:15]
-        assert (times[-1] - times[0]) / 14 == pytest.approx(PERIOD_S, rel=0.35)
+        times = [mono for mono, _ in heard.said[channel]]
+        steps = [b - a for a, b in pairwise(times)]
+        assert median(steps) == pytest.approx(PERIOD_S, rel=0.3)
 
 
-async def others_go_on(heard: Heard, quiet: set[str], seconds: float = 0.6) -> None:
-    """Whatever else there is keeps its rate for a while."""
+async def others_go_on(heard: Heard, quiet: set[str]) -> None:
+    """Whatever else there is goes on: six good readings of each, which take 0.6 s when nothing is in the way."""
     since = time.monotonic()
-    await asyncio.sleep(seconds)  # the rate over a time is what is tested
-    for channel in {*CHANNELS, *TEMPERATURES} - quiet:
-        assert heard.count(channel, since) >= 0.5 * seconds / PERIOD_S, channel
+    others = {*CHANNELS, *TEMPERATURES} - quiet
+    await heard.until(lambda: all(heard.count(channel, since) >= 6 for channel in others), 3.0)
 
 
 Disturb = Callable[[Bench], Callable[[], None]]
@@ -143,7 +144,7 @@ async def test_a_probe_that_hangs_in_the_kernel_delays_nothing_and_no_end(bench:
         bench.w1.hang(PROBES["top"])
         await others_go_on(heard, TOP)
         said = len(heard.said["temperatures[0]"])
-        await others_go_on(heard, TOP, 0.5)
+        await others_go_on(heard, TOP)
         assert len(heard.said["temperatures[0]"]) - said <= 1  # it says nothing: rows.py calls it stale
         begun = time.monotonic()
     assert time.monotonic() - begun < 1.0  # ended with a thread in the kernel
