@@ -11,7 +11,7 @@ from importlib import import_module
 from services.bus.settings import ROOT
 
 TRAINING = ("train", "evaluate", "study", "report")
-VERBS = ("up", "status", "alarms", "drill", "doctor", "power", "test", *TRAINING)
+VERBS = ("up", "status", "alarms", "drill", "doctor", "power", "bundle", "test", *TRAINING)
 
 
 def main(arguments: list[str]) -> int:
@@ -40,6 +40,11 @@ def main(arguments: list[str]) -> int:
         parser = argparse.ArgumentParser(prog="emberwatch power", description=power.__doc__)
         power.add_arguments(parser)
         return int(power.main(parser.parse_args(rest)))
+    if verb == "bundle":
+        bundle = import_module("services.inference.command")
+        parser = argparse.ArgumentParser(prog="emberwatch bundle", description=bundle.__doc__)
+        bundle.add_arguments(parser)
+        return int(bundle.main(parser.parse_args(rest)))
     if verb == "test":
         return test(rest)
     return int(import_module("training.__main__").main([verb, *rest]))

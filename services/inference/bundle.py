@@ -55,6 +55,9 @@ class Manifest(BaseModel):
     name: str
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     title: str
+    purpose: Literal["detector", "reference"] = Field(
+        "detector", description="A reference is for comparison: it judges only where the settings name it."
+    )
     profile: str
     profile_version: int = Field(ge=1)
     channels: tuple[ChannelSpec, ...] = Field(min_length=1, description="Columns of the window, in order.")
@@ -69,6 +72,7 @@ class Manifest(BaseModel):
     score: ScoreDefinition
     training: dict[str, Any] = Field(description="Data, spans, seed, versions.")
     figures: dict[str, Any] = Field(description="Figures of merit.")
+    limits: tuple[str, ...] = Field((), description="What it cannot see, one sentence each.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of model.onnx.")
     signature: str | None = Field(None, description="Detached signature of `sha256`, base64; for who installs bundles.")
 
@@ -158,7 +162,7 @@ def load_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: naming the file and the broken rule.
     """
-    manifest = _read_manifest(folder / MANIFEST)
+    manifest = read_manifest(folder / MANIFEST)
     path = folder / MODEL
     _check_profile(manifest, folder / MANIFEST)
     try:
@@ -177,8 +181,15 @@ def load_bundle(folder: Path) -> Bundle:
     return bundle
 
 
-def open_session(model: bytes, path: Path, optimized: Path | None = None) -> ort.InferenceSession:
-    """A session with one thread; `optimized` = where to write the graph as ONNX Runtime rewrote it (for tests)."""
+def open_session(
+    model: bytes, path: Path, optimized: Path | None = None, profile: Path | None = None
+) -> ort.InferenceSession:
+    """A session with one thread.
+
+    Args:
+        optimized: where to write the graph as ONNX Runtime rewrote it (for tests).
+        profile: begin of the name of a file with what ran and how long (`end_profiling` gives the whole name).
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -187,13 +198,16 @@ def open_session(model: bytes, path: Path, optimized: Path | None = None) -> ort
     options.add_session_config_entry("session.x64quantprecision", "1")
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of bad graph
         raise BundleError(path, "graph", " ".join(str(error).split())[:300]) from None
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """Raises BundleError naming the file and the broken rule."""
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except OSError as error:

@@ -35,7 +35,7 @@ async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
     filters.append(topic_filter(node, kind="command", name="inference"))
     bus = Bus(settings, service="inference", subscribe=filters)
     async with bus, Publisher(bus, settings, "inference") as publisher:
-        reader, shelf = Reader(bus, publisher, settings), Shelf(settings.bundles)
+        reader, shelf = Reader(bus, publisher, settings), Shelf(settings.bundles, settings.references)
         service = Service(bus, publisher, reader, shelf, settings.cells)
         await work(service.run(), bus, stop)
 

@@ -19,6 +19,12 @@ class InferenceSettings(BusSettings):
         title="Bundles",
         description="Bundle folders, or folders of bundle folders. Changes are taken over within seconds.",
     )
+    references: list[str] = Field(
+        [],
+        title="References",
+        description="Names of the reference bundles (baselines, float forms) that judge beside the detectors. Each "
+        "costs its share of the processor and of the store.",
+    )
     cells: dict[str, Cell] = Field(
         {},
         title="Cells",

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.inference.bundle import MANIFEST, MODEL, Bundle, BundleError, load_bundle
+from services.inference.bundle import MANIFEST, MODEL, Bundle, BundleError, load_bundle, read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -16,10 +16,11 @@ class Shelf:
 
     Args:
         places: bundle folders, or folders of bundle folders.
+        references: names of the reference bundles that judge, too.
     """
 
-    def __init__(self, places: Sequence[Path]) -> None:
-        self._places = places
+    def __init__(self, places: Sequence[Path], references: Sequence[str] = ()) -> None:
+        self._places, self._references = places, references
         self._stamps: dict[Path, Stamp] = {}
         self._names: dict[Path, str] = {}
         self.bundles: dict[str, Bundle] = {}
@@ -31,10 +32,7 @@ class Shelf:
         changed = False
         for folder in set(self._stamps) - set(folders):
             del self._stamps[folder]
-            name = self._names.pop(folder, None)
-            if name is not None:
-                log.info("bundle %s is gone", self.bundles.pop(name).manifest.id)
-                changed = True
+            changed = self._drop(folder) or changed
         for folder in folders:
             stamp = _stamp(folder)
             if self._stamps.get(folder) != stamp:
@@ -51,8 +49,18 @@ class Shelf:
                 found += sorted(path.parent for path in place.glob(f"*/{MANIFEST}"))
         return found
 
+    def _drop(self, folder: Path) -> bool:
+        name = self._names.pop(folder, None)
+        if name is not None:
+            log.info("bundle %s is gone", self.bundles.pop(name).manifest.id)
+        return name is not None
+
     def _load(self, folder: Path) -> bool:
         try:
+            manifest = read_manifest(folder / MANIFEST)
+            if manifest.purpose == "reference" and manifest.name not in self._references:
+                log.info("bundle %s in %s is a reference: not used", manifest.id, folder)
+                return self._drop(folder)
             bundle = load_bundle(folder)
             name = bundle.manifest.name
             holder = next((other for other, known in self._names.items() if known == name and other != folder), None)

@@ -49,3 +49,18 @@ def test_two_folders_with_one_name_keep_the_first(tmp_path: Path) -> None:
     assert shelf.refresh()
     assert shelf.bundles["small"].manifest.title == "Small"
     assert shelf.refused == 1
+
+
+def test_a_reference_judges_only_where_it_is_named(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "small", purpose="reference")
+    plain, named = Shelf([tmp_path]), Shelf([tmp_path], ["small"])
+    assert not plain.refresh()
+    assert (plain.bundles, plain.refused) == ({}, 0)
+    assert named.refresh()
+    assert "small" in named.bundles
+    write_bundle(folder, title="Now a detector")
+    assert plain.refresh()
+    assert "small" in plain.bundles
+    write_bundle(folder, purpose="reference", title="And back")
+    assert plain.refresh()
+    assert plain.bundles == {}
