@@ -128,7 +128,8 @@ class Bluez:
             destination=to, path=path, interface=interface, member=member, signature=signature, body=list(body)
         )
         try:
-            answer = await asyncio.wait_for(self._bus.call(question), CALL_S)
+            async with asyncio.timeout(CALL_S):  # not wait_for: before Python 3.12 it can lose a cancellation
+                answer = await self._bus.call(question)
         except TimeoutError:
             raise BluezError(f"{member}: no answer in {CALL_S:.0f} s") from None
         if answer is None or answer.message_type is MessageType.ERROR:
