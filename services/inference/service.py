@@ -1,14 +1,15 @@
-"""Telemetry and layouts in, scores out. Wires only.
+"""Telemetry and layouts in, scores and estimates out. Wires only.
 
 Each score is published with the state "this window is judged" in one block of the journal, so a service that is killed
 in between neither loses nor repeats one: after a restart it has the samples delivered again from where its next window
-begins.
+begins. So is each estimate, with the state of the device's estimators.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from itertools import chain
 
 from services.bus.client import Bus
 from services.bus.feed import Delivery
@@ -17,6 +18,7 @@ from services.bus.messages import Layout, Sample
 from services.bus.publisher import Publisher
 from services.bus.reader import Reader
 from services.bus.topics import Topic, topic_filter
+from services.inference.estimators.devices import Estimators, earliest
 from services.inference.judge import Judge
 from services.inference.phase import Cell
 from services.inference.settings import InferenceSettings
@@ -30,22 +32,27 @@ KEEP_S = 1.0
 
 async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
     """Run until `stop` is set."""
-    node = settings.node
+    node, facts = settings.node, settings.facts()
     filters = [topic_filter(node, kind=kind) for kind in ("telemetry", "layout", "journal", "backfill")]
     filters.append(topic_filter(node, kind="command", name="inference"))
     bus = Bus(settings, service="inference", subscribe=filters)
     async with bus, Publisher(bus, settings, "inference") as publisher:
         reader, shelf = Reader(bus, publisher, settings), Shelf(settings.bundles, settings.references)
-        service = Service(bus, publisher, reader, shelf, settings.cells)
+        estimators = Estimators(facts, bus.counters, publisher.remember, publisher.recall)
+        service = Service(bus, publisher, reader, shelf, settings.single_cells(), estimators)
         await work(service.run(), bus, stop)
 
 
 class Service:
-    """One node's detectors."""
+    """One node's detectors and estimators."""
 
-    def __init__(self, bus: Bus, publisher: Publisher, reader: Reader, shelf: Shelf, cells: Mapping[str, Cell]) -> None:
+    def __init__(
+        self, bus: Bus, publisher: Publisher, reader: Reader, shelf: Shelf, cells: Mapping[str, Cell],
+        estimators: Estimators,
+    ) -> None:  # fmt: skip
         self._bus, self._publisher, self._reader, self._shelf = bus, publisher, reader, shelf
         self._judge = Judge(bus.counters, publisher.remember, publisher.recall, cells)
+        self._estimators = estimators
         self._looked = self._kept = float("-inf")
 
     async def run(self) -> None:
@@ -63,10 +70,13 @@ class Service:
         self._keep()
 
     def _resume(self) -> None:
-        """Go back to where the windows begin that were not judged when the last run ended."""
+        """Go back to where the windows begin that were not judged when the last run ended, and the estimators stand."""
         cursors = self._publisher.recall(CURSORS) or {}
         for text in cursors:
-            needed = self._judge.needed(Topic.parse(text), self._shelf.bundles)
+            stream, more = Topic.parse(text), cursors[text][2:]
+            past = [str(boot[0]) for boot in more[0]["past"]] if more else []
+            judged = self._judge.needed(stream, self._shelf.bundles)
+            needed = earliest(judged, self._estimators.needed(stream), past)
             if needed is not None:  # what was skipped and which process starts are past stay known
                 kept = cursors[text][2:] if cursors[text][0] == needed[0] else []
                 cursors[text] = [*needed, *kept]
@@ -87,7 +97,7 @@ class Service:
             if delivery.late:  # its step is closed and masked; going back would score twice
                 self._bus.counters.add("late_not_judged")
                 return
-            scored = self._judge.sample(topic, message)
+            scored = chain(self._judge.sample(topic, message), self._estimators.sample(topic, message))
         else:
             return
         for score_topic, fields in scored:

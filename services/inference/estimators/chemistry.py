@@ -90,10 +90,13 @@ class Chemistry:
 def load_chemistry(name: str) -> Chemistry:
     """Read a chemistry: a name of chemistries/ (NMC, LFP, NCA), or the path of a file of one's own cell.
 
+    NMC811, NCM523, .. are NMC: what one composition differs from another by is in the table's error.
+
     Raises:
         ConfigError: naming the file and the key.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name.upper()}.yaml"
+    family = name.upper().rstrip("0123456789").replace("NCM", "NMC")
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{family}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
         raise ConfigError(str(path), "chemistry", f"{name!r} is not known; there are {known}, or give a .yaml file")
