@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from services.sensor.pi.w1 import CONVERSION_S, ProbeFault, Thermometer
 from services.sensor.pi.worker import PHASE, Worker
 from services.sensor.settings import SensorSettings
 from services.sensor.source import Device, Reading
+
+log = logging.getLogger(__name__)
 
 READ_S: Final = 0.15  # to reset the wire, address a probe and fetch its scratchpad, with what the kernel adds
 FRESH: Final = 2.0  # periods that a reading is good for,
@@ -49,6 +52,7 @@ class PiSource:
         self._wiring, self._kept, self._open, self._file = wiring, kept, open_bus, lock
         self.devices: dict[str, Device] = {name: self._device(name) for name in wiring.devices}
         self._last: dict[str, float] = {}  # what each probe read last, for those beside it
+        self._said: dict[str, str | None] = {}  # of each probe, to the log
         self._lock = threading.Lock()
         self._workers: list[Worker] = []
 
@@ -126,17 +130,19 @@ class PiSource:
     def _measure(
         self, probe: str, thermometer: Thermometer, stuck: Stuck, places: Sequence[tuple[str, str]]
     ) -> list[Reading]:
+        reason = None
         try:
             celsius = thermometer.read()
         except ProbeFault as fault:
-            with self._lock:
-                self._last.pop(probe, None)
-            return self._faults(places, fault.reason)
+            reason = fault.reason
         with self._lock:
-            self._last[probe] = celsius
-            still = stuck.take(celsius, self._last)
-        if still:
-            return self._faults(places, "stuck")
+            self._last.pop(probe, None)
+            if reason is None:
+                self._last[probe] = celsius
+                reason = "stuck" if stuck.take(celsius, self._last) else None
+        self._say(probe, reason)
+        if reason is not None:
+            return self._faults(places, reason)
         now = time.monotonic()
         return [
             Reading(device, now, {channel: self._calibrated(device, channel, celsius)}) for device, channel in places
@@ -145,6 +151,11 @@ class PiSource:
     def _calibrated(self, device: str, channel: str, value: float) -> float:
         kept = self._kept.get(f"{device}/{channel}")
         return kept(value) if kept is not None else value
+
+    def _say(self, probe: str, reason: str | None) -> None:
+        if self._said.get(probe) != reason:
+            log.log(logging.WARNING if reason else logging.INFO, "probe %s: %s", probe, reason or "answers")
+            self._said[probe] = reason
 
     @staticmethod
     def _faults(places: Sequence[tuple[str, str]], reason: str) -> list[Reading]:
