@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
@@ -47,6 +47,7 @@ class _Published:
     topic: Topic
     due: float  # mono of the next row, if no whole row comes before
     layout_due: float = 0.0
+    last: float = -math.inf  # mono of the last row
 
     def next_due(self, mono: float) -> float:
         """The next point of the device's grid: multiples of its period on the steady clock."""
@@ -111,14 +112,19 @@ class LiveSensor:
                     raise
                 except Exception as error:
                     self._complain("source_failed", f"{type(source).__name__}: {error!r}", error)
-                pause = RETRY_S[0] if time.monotonic() - begun > RETRY_S[1] else min(2 * pause, RETRY_S[1])
+                pause = RETRY_S[0] if time.monotonic() - begun > RETRY_S[1] else pause
                 await asyncio.sleep(pause)
+                pause = min(2 * pause, RETRY_S[1])
         finally:
             await source.close()
 
     async def _take(self, source: Source, reading: Reading) -> None:
         """A reading that cannot be used is counted; the next one must have its chance."""
+        now = time.monotonic()
         try:
+            if not reading.mono <= now:  # a source with another clock would make all that follows old
+                self._complain("strange_readings", f"{reading.device}: read at {reading.mono}, it is {now}", None)
+                reading = replace(reading, mono=now)
             published = self._adopt(reading.device, source)
             whole, strange = published.rows.take(reading)
         except (ValueError, TypeError, LookupError, EmberwatchError) as error:
@@ -178,6 +184,7 @@ class LiveSensor:
 
     async def _send(self, published: _Published, mono: float) -> None:
         layout = published.rows.layout
+        mono = published.last = max(mono, published.last)  # a stream's clock never goes back: readers would drop it
         if mono >= published.layout_due and self._bus.has_room:
             published.layout_due = mono + LAYOUT_S
             await self._publish_layout(published.topic, layout)

@@ -19,6 +19,7 @@ from services.sensor.source import Device, Reading
 _KEY: Final = re.compile(r"([a-z][a-z0-9_]*)(?:\[(\d+)\])?")
 _REASON: Final = re.compile(r"[a-z0-9_]{1,34}")
 FRESH_PERIODS: Final = 2.0
+LEAST_PERIOD_S: Final = 0.01
 
 
 @dataclass(slots=True)
@@ -38,12 +39,15 @@ class Rows:
     """Gathers the readings of one device.
 
     Raises:
-        ValueError: the device names a channel that the profile does not have, or mixes up scalar and vector.
+        ValueError: the device names a channel that the profile does not have, mixes up scalar and vector, or has a
+            period below 10 ms.
     """
 
     def __init__(self, device: Device, profile: Profile) -> None:
         self.device, self._profile = device, profile
-        self.period_s = device.period_s or profile.period_s
+        self.period_s = profile.period_s if device.period_s is None else device.period_s
+        if not self.period_s >= LEAST_PERIOD_S:
+            raise ValueError(f"a period of {self.period_s} s is shorter than {LEAST_PERIOD_S} s")
         present = with_derived(device.channels, profile)
         self.layout: Layout = profile.layout(present, self.period_s)
         self._channels = {name: self._channel(name, length) for name, length in device.channels.items()}

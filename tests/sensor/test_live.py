@@ -1,6 +1,7 @@
 """Live sources over a real broker: rows at their rate whatever fails, and times that are dated once they are known."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -148,6 +149,22 @@ async def test_a_source_that_fails_is_begun_again_and_delays_no_other(
         assert bad.begun >= 2
         assert (bus.counters["source_failed"], bus.counters["strange_readings"]) == (1, 2)
     assert [s.channels["voltage"] for s in samples(listener, other)] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+async def test_a_reading_that_comes_late_or_from_another_clock_turns_no_time_back(
+    settings: BusSettings, listener: Client
+) -> None:
+    source = Scripted(pack_1=pack())
+    async with running(settings, source) as (_, _, bus):
+        for late in (0.0, 0.4, -1e9, 0.0, math.nan, 0.0):
+            read: dict[str, Any] = {"voltage": 1.0, "temperatures": [1.0, 2.0]}
+            source.queue.put_nowait(Reading("pack-1", time.monotonic() - late, read))
+            await asyncio.sleep(0.01)
+        await until(listener, lambda: len(samples(listener)) >= 12)
+        assert bus.counters["strange_readings"] == 2
+    monos = [s.mono for s in samples(listener)]
+    assert monos == sorted(monos)
+    assert monos[-1] < 60.0
 
 
 async def test_a_device_that_turns_out_to_have_more_is_announced_anew(settings: BusSettings, listener: Client) -> None:

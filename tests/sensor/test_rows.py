@@ -167,6 +167,12 @@ def test_a_device_that_does_not_fit_its_profile_is_refused(channels: dict[str, i
         rows(Device("battery", channels))
 
 
+@pytest.mark.parametrize("period_s", [0.0, -1.0, 0.001, math.nan])
+def test_a_period_that_is_none_is_refused(period_s: float) -> None:
+    with pytest.raises(ValueError, match="period of"):
+        rows(Device("battery", {"voltage": None}, period_s))
+
+
 value = st.none() | st.floats() | st.floats(0, 50)
 part = st.fixed_dictionaries(
     {},
