@@ -11,7 +11,7 @@ from importlib import import_module
 from services.bus.settings import ROOT
 
 TRAINING = ("train", "evaluate", "study", "report")
-VERBS = ("up", "status", "alarms", "drill", "doctor", "power", "bundle", "test", *TRAINING)
+VERBS = ("up", "status", "alarms", "drill", "pair", "doctor", "power", "bundle", "test", *TRAINING)
 
 
 def main(arguments: list[str]) -> int:
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
         parser = argparse.ArgumentParser(prog="emberwatch up", description=up.__doc__)
         settings.add_arguments(parser)
         return int(up.main(parser.parse_args(rest)))
-    if verb in ("status", "alarms", "drill"):
+    if verb in ("status", "alarms", "drill", "pair"):
         console = import_module("services.console.__main__")
         parser = argparse.ArgumentParser(prog=f"emberwatch {verb}", description=console.__doc__)
         console.add_arguments(parser, verb)

@@ -57,7 +57,8 @@ class Desk:
     on_drill: Callable[[], None] | None = None
     touched: bool = False  # the outputs are to be shown what has changed
     question: Question | None = None
-    window_until: float | None = None  # phones may pair without a display until then
+    asks_to_pair: bool | None = None  # at the display; False = phones pair in a window; None = no Bluetooth
+    window_until: float | None = None  # the end of that window
     _silenced_until: float | None = None
     _changed: float = 0.0
     _turned_s: float = 0.0
@@ -137,6 +138,14 @@ class Desk:
         """Ask the person something; an earlier question that still waits is answered with no."""
         self._answer(False)
         self.touched, self.question = True, Question(lines, answer, now)
+
+    def open_window(self, seconds: float, now: float) -> None:
+        """Let phones pair for a time. Raises ValueError: that is not how this node pairs, and why."""
+        if self.asks_to_pair is None:
+            raise ValueError("this node has no Bluetooth (settings: alert.bluetooth)")
+        if self.asks_to_pair:
+            raise ValueError("this node asks at its display: pair from the phone and press the button")
+        self.touched, self.window_until = True, now + seconds
 
     def withdraw(self, answer: Callable[[bool], None]) -> None:
         """The one who asked does not want to know any more."""

@@ -27,6 +27,7 @@ from services.bus.lifecycle import work
 from services.bus.messages import (
     Acknowledge,
     AlarmStatus,
+    Pair,
     Reply,
     SampleId,
     StreamMessage,
@@ -114,6 +115,17 @@ class Service:
         by = f"button@{self._engine.node}"
         self.command(NODE_DEVICE, Acknowledge(correlation_id=new_boot(), action="drill", rule=DRILL, by=by))
 
+    def _pair(self, command: Pair) -> Reply:
+        now = _now()
+        try:
+            if command.expires_at is not None and command.expires_at.timestamp() < now.wall:
+                raise ValueError("the command has expired")
+            self._desk.open_window(command.seconds, now.mono)
+        except ValueError as error:
+            return Reply(correlation_id=command.correlation_id, status="refused", reason=str(error))
+        log.info("phones may pair for %g s, says %s", command.seconds, command.by)
+        return Reply(correlation_id=command.correlation_id, status="done")
+
     async def _resume(self) -> None:
         """Go on from the state of the last run; publish the retained states again (the broker may be new)."""
         state = self._publisher.recall(STATE)
@@ -134,6 +146,9 @@ class Service:
             reply, changes = self._engine.command(topic.device, message, _now())
             self._answers.append((Topic(topic.node, topic.device, "reply", "alert"), write(reply)))
             return changes
+        if isinstance(message, Pair):
+            self._answers.append((Topic(topic.node, topic.device, "reply", "alert"), write(self._pair(message))))
+            return []
         if isinstance(message, AlarmStatus):
             self._drilling.heard(topic, message, _now())
             return []

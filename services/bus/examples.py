@@ -213,6 +213,13 @@ EXAMPLES: Final[tuple[Example, ...]] = (
         until="2026-11-21T12:00:00.000Z",
     ),
     _at(
+        *("node", "command", "alert", "let a phone pair"),
+        correlation_id="d3f1a5",
+        action="pair",
+        seconds=120.0,
+        by="anna@pi-cellar",
+    ),
+    _at(
         *("pack-1", "command", "sensor", "ask for past messages"),
         correlation_id="d3f1a2",
         action="backfill",

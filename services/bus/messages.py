@@ -297,6 +297,16 @@ class Acknowledge(Model):
     expires_at: Time | None = Field(None, description="Do not carry it out after this.")
 
 
+class Pair(Model):
+    """Lets a phone pair for a time, with a node that has no display and button to ask with."""
+
+    correlation_id: str = Field(min_length=1, max_length=80, description="Repeated in the reply.")
+    action: Literal["pair"] = Field(description="Open the window.")
+    seconds: Number = Field(120.0, gt=0, le=600, description="For so long [s].")
+    by: str = Field(min_length=1, max_length=120, description="Person and place.")
+    expires_at: Time | None = Field(None, description="Do not carry it out after this.")
+
+
 class Fetch(Model):
     """Asks a publisher for past messages (`backfill`), or tells it what is safely stored (`confirm`)."""
 
@@ -338,6 +348,7 @@ COMMANDS: Final[dict[str, type[Model]]] = {
     **dict.fromkeys(
         ("acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service", "drill"), Acknowledge
     ),
+    "pair": Pair,
     **dict.fromkeys(("backfill", "confirm"), Fetch),
 }
 MODELS: Final[dict[str, type[Model]]] = {

@@ -25,6 +25,7 @@ from services.bus.settings import ROOT, BusSettings, read_yaml
 from services.bus.topics import Topic, topic_filter
 from services.console.drill import DRILL, drill
 from services.console.overview import Overview, alarm_table, status_table
+from services.console.pair import pair
 
 ANSWER_S: Final = 5.0
 QUIET_S: Final = 0.5  # retained topics come at once; after such a pause they have all come
@@ -41,9 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
         parser.add_argument("rule", nargs="?", help="the alarm's rule")
         parser.add_argument("--device", help="the alarm's device, if several have it")
         parser.add_argument("--channel", help="the alarm's channel, if several have it")
-    if verb in ("alarms", "drill"):
+    if verb in ("alarms", "drill", "pair"):
         parser.add_argument("--by", default=f"{getpass.getuser()}@{socket.gethostname()}", help="who you are")
         parser.add_argument("--reason", help="why (a shelf needs one)")
+    if verb == "pair":
+        parser.add_argument("--seconds", type=float, default=120, help="how long phones may pair (120; 600 at most)")
     if verb == "alarms":
         parser.add_argument("--minutes", type=float, default=30, help="length of a shelf (30)")
 
@@ -108,6 +111,8 @@ async def run(arguments: argparse.Namespace, verb: str) -> int:
                 return await _command(bus, overview, arguments)
             if verb == "drill":
                 return await drill(bus, node, arguments.by, arguments.reason, console)
+            if verb == "pair":
+                return await pair(bus, node, arguments.by, arguments.seconds, console)
             if verb == "status":
                 console.print(status_table(overview, node, datetime.now(UTC)))
             standing = overview.standing()

@@ -194,3 +194,14 @@ class TestQuestion:
         desk.withdraw(answers.append)
         assert desk.asks(11.0) == ()
         assert answers == []
+
+
+def test_a_window_is_only_opened_where_it_is_how_phones_pair(desk: Desk) -> None:
+    with pytest.raises(ValueError, match="no Bluetooth"):
+        desk.open_window(120.0, 10.0)
+    desk.asks_to_pair = True
+    with pytest.raises(ValueError, match="asks at its display"):
+        desk.open_window(120.0, 10.0)
+    desk.asks_to_pair = False
+    desk.open_window(120.0, 10.0)
+    assert desk.window_until == 130.0

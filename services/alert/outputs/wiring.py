@@ -91,6 +91,7 @@ def _bluetooth(settings: AlertSettings, desk: Desk) -> Output:
 
     assert settings.bluetooth is not None
     secure = settings.lcd is not None and settings.button is not None
+    desk.asks_to_pair = secure
     node = Node(settings.own_node, _model(), package_version(), secure)
     return Bluetooth(settings.bluetooth, node, desk, set_from_peer if settings.bluetooth.set_clock else None)
 
