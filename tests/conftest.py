@@ -1,6 +1,11 @@
 """Fixtures of all tests, and how they share several workers."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# a slow machine is no fault of an example
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 pytest_plugins = ["tests.fixtures_docker", "tests.fixtures_mosquitto", "tests.fixtures_postgres"]
 

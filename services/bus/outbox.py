@@ -190,13 +190,13 @@ class Outbox:
 
     def remember(self, name: str, state: dict[str, Any]) -> None:
         """Keep a state together with what was appended before it; replaces the earlier one of that name."""
-        payload = orjson.dumps(state)
+        payload = pack(orjson.dumps(state))
         self._states[name] = self._known_states[name] = payload
         self._records.append(Record(f"= {name}", payload))
 
     def recall(self, name: str) -> dict[str, Any] | None:
         payload = self._known_states.get(name)
-        return orjson.loads(payload) if payload is not None else None
+        return orjson.loads(unpack(payload)) if payload is not None else None
 
     async def hand_over(self) -> None:
         """Give everything to the operating system: it survives the death of this process."""
@@ -315,17 +315,23 @@ class Outbox:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     async def index(self) -> dict[tuple[str, str], BootIndex]:
-        """What is held, by (stream, boot) in the order of process starts. Commits what is pending first."""
-        return await self.on_journal(
-            lambda held: {key: at.copy() for key, at in sorted(held.index.items(), key=lambda item: item[1].order)}
-        )
+        """What is held, by (stream, boot) in the order of process starts; also what waits for the next commit."""
+        found = await self._in_thread(self._run, Journal.snapshot)
+        for e in self._pending:
+            at = found.setdefault(e.key, BootIndex())
+            if not at.held:
+                at.from_ts, at.timed = e.ts, e.timed
+            at.to_ts, at.closed = max(at.to_ts, e.ts), False
+            at.held.add(e.seq)
+        found = {key: at for key, at in found.items() if at.number or at.held}
+        return dict(sorted(found.items(), key=lambda item: item[1].order))
 
     async def read(
         self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int
     ) -> list[tuple[int, bytes]]:
         """Up to `limit` messages (seq, payload) of the ranges, ascending."""
         wanted = RangeSet(ranges)
-        found = dict(await self.on_journal(lambda held: held.read(stream, boot, wanted, limit)))
+        found = dict(await self._in_thread(self._run, lambda held: held.read(stream, boot, wanted, limit)))
         for e in self._pending:
             if (e.stream, e.boot) == (stream, boot) and e.seq in wanted:
                 found[e.seq] = e.payload
