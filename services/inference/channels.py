@@ -26,6 +26,7 @@ class ChannelSpec(BaseModel):
             "phase",
             "phase_charge",
             "phase_c_rate",
+            "phase_time",
             "phase_log_time",
             "phase_first_voltage",
             "phase_first_c_rate",
@@ -39,9 +40,9 @@ class ChannelSpec(BaseModel):
         description="`charge`: Ah counted from `current` since the window's segment began. All others make the bundle "
         "one for a single cell, judged charge by charge and discharge by discharge, by its settings (nominal "
         "capacity, chemistry). `phase`: 1 = charge, -1 = discharge. Since it began: `phase_charge`, moved in its "
-        "direction (part of the capacity); `phase_c_rate`, the mean; `phase_log_time`, natural, of seconds; the "
-        "`first` step's voltage and C-rate. `c_rate`: the step's; `c_rate_average`: exponential. `chemistry`: the "
-        "place in `among`.",
+        "direction (part of the capacity); `phase_c_rate`, the mean; `phase_time` in s, `phase_log_time`, its natural "
+        "logarithm; the `first` step's voltage and C-rate. `c_rate`: the step's; `c_rate_average`: exponential. "
+        "`chemistry`: the place in `among`.",
     )
     seconds: float | None = Field(None, gt=0, description="Time constant of a `c_rate_average` [s].")
     among: tuple[str, ...] | None = Field(None, min_length=1, description="Chemistries that the bundle knows.")
@@ -177,6 +178,7 @@ PHASE_COLUMNS: Final[Mapping[str, Callable[[Phase], float]]] = {
     "phase": lambda phase: float(phase.direction),
     "phase_charge": lambda phase: phase.count.charge * phase.direction,
     "phase_c_rate": lambda phase: phase.count.charge / phase.count.time_s * SECONDS_PER_HOUR,
+    "phase_time": lambda phase: phase.count.time_s,
     "phase_log_time": lambda phase: log(phase.count.time_s),
     "phase_first_voltage": lambda phase: phase.count.first_voltage,
     "phase_first_c_rate": lambda phase: phase.count.first_c_rate,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import exp
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 ON: Final = 0.02  # of the capacity an hour (C-rate); a smaller current is a rest
 REST_S: Final = 120.0
@@ -24,7 +24,12 @@ class Cell(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     capacity_ah: float = Field(gt=0, description="Nominal capacity [Ah].")
-    chemistry: str = Field(min_length=1, description="As bundles name it (column `chemistry` of their manifests).")
+    chemistry: str = Field(min_length=1, description="As bundles name it: NMC811, .. (NCM811 is the same).")
+
+    @field_validator("chemistry")
+    @classmethod
+    def _one_spelling(cls, value: str) -> str:
+        return value.upper().replace("NCM", "NMC")
 
 
 @dataclass(slots=True)

@@ -31,7 +31,7 @@ RUNS: Final = {
 COLUMNS: Final = ("run", "phase", "t_s", "volt_0p1mV", "current_mA")
 
 
-def load(path: Path, families: Collection[str] = ("cccv", "dst")) -> Iterator[Run]:
+def load(path: Path, families: Collection[str] = ("cccv", "dst"), partial: bool = False) -> Iterator[Run]:
     """Read the set.
 
     Of each Run: `group` is the protocol, `unit` the run's number (charge and discharge share it), `size` the ohm of a
@@ -41,6 +41,8 @@ def load(path: Path, families: Collection[str] = ("cccv", "dst")) -> Iterator[Ru
     Args:
         path: folder with runs.csv and {chemistry}_{family}.parquet.
         families: cccv, dst, random (which is sampled each second or each ten, and is left out of figures).
+        partial: take what is there: pass over files of which runs.csv knows and that are missing, runs of which it
+            does not know, and runs of one phase or of fewer rows than it says.
     Raises:
         DataError: a file, column or run is missing, is short of rows, or out of order.
     """
@@ -51,16 +53,26 @@ def load(path: Path, families: Collection[str] = ("cccv", "dst")) -> Iterator[Ru
     about = {int(run): {name: table[name][i].item() for name in RUNS} for i, run in enumerate(table["run"])}
     kinds = sorted({(a["chem"].lower(), a["family"]) for a in about.values() if a["family"] in families})
     for chemistry, family in kinds:
-        yield from _load_file(path / f"{chemistry}_{family}.parquet", about)
+        file = path / f"{chemistry}_{family}.parquet"
+        if not partial or file.exists():
+            yield from _load_file(file, about, partial)
 
 
-def _load_file(path: Path, about: dict[int, dict[str, Any]]) -> Iterator[Run]:
+def phases_there(path: Path) -> int:
+    """How many charges and discharges runs.csv announces, the random family apart. Raises DataError."""
+    families = read_columns(path / "runs.csv", {"family": "text"})["family"]
+    return 2 * int((families != "random").sum())
+
+
+def _load_file(path: Path, about: dict[int, dict[str, Any]], partial: bool) -> Iterator[Run]:
     columns = read_columns(path, dict.fromkeys(COLUMNS, "int"))
     run, phase, second = columns["run"], columns["phase"], columns["t_s"]
     seen: set[tuple[int, int]] = set()
     for first, end in segments(run, phase):
         key = (int(run[first]), int(phase[first]))
         if key[0] not in about:
+            if partial:
+                continue
             raise DataError(path, "run", f"{key[0]} is not in runs.csv", first)
         if key[1] not in (0, 1):
             raise DataError(path, "phase", f"{key[1]}, expected 0 or 1", first)
@@ -69,7 +81,7 @@ def _load_file(path: Path, about: dict[int, dict[str, Any]]) -> Iterator[Run]:
         seen.add(key)
         told = about[key[0]]
         expected = told[("n_chg", "n_dis")[key[1]]]
-        if end - first != expected:
+        if end - first != expected and not partial:
             raise DataError(path, "rows", f"run {key[0]} has {end - first}, runs.csv says {expected}", first)
         back = np.nonzero(np.diff(second[first:end]) < 0)[0]
         if len(back):
@@ -98,7 +110,7 @@ def _load_file(path: Path, about: dict[int, dict[str, Any]]) -> Iterator[Run]:
             },
         )
     short = next(((r, p) for r in {r for r, _ in seen} for p in (0, 1) if (r, p) not in seen), None)
-    if short is not None:
+    if short is not None and not partial:
         raise DataError(path, "phases", f"run {short[0]} has no {PHASES[short[1]]}")
 
 

@@ -24,7 +24,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(32, ge=2, le=256)
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
     epochs: float = Field(15.0, gt=0)
     batch: int = Field(80, ge=1)
     window: int = Field(128, ge=16)

@@ -15,12 +15,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.models.cell import COLUMNS, LOG_TIME, VOLTAGE, Floats, Values
+from training.models.cell import TIME, VOLTAGE, Floats, Values
 
 BINS: Final = 8
 TOP: Final = 4  # the mean of the top quarter
-LEAK: Final = 0.02  # of the capacity an hour, about 50 ohm on 3 Ah: the unit of the matched filter
-SMALL: Final = 1e-3
+SMALL: Final = (0.128, 0.03, 1.0)  # against logarithms and quotients of nothing: square, matched filter, amplitude
 OHMS: Final = (10.0, 150.0)
 UNLIKE: Final = 2.0  # by how much the score grows when the squared deviation grows e-fold beyond anything healthy
 
@@ -67,33 +66,30 @@ def join(parts: list[Deviations]) -> Deviations:
 
 
 def features(windows: Deviations) -> Floats:
-    """(windows, features): bins of z and d, logs of their mean squares, the top quarter of z, matched filter, how much
-    of it there is, mean log-variance and slope, the last step's columns and the mean columns.
+    """(windows, features): bins of z, log of its squared sum, its top quarter, how well it fits a leak's course
+    (matched filter) and how large that leak would be, the last step's columns and the mean columns.
     """
-    d, inverse = windows.deviation, np.exp(-0.5 * windows.log_variance)
-    z = d * inverse
-    hours = np.exp(windows.scaled[..., LOG_TIME] * COLUMNS[LOG_TIME].scale + COLUMNS[LOG_TIME].offset) / 3600.0
-    expected = windows.slope * hours * inverse * LEAK
-    matched, weight = (z * expected).sum(1), (expected**2).sum(1)
-    both = np.stack([z, d], axis=1)
-    count, _, steps = both.shape
-    bins = both.reshape(count, 2 * BINS, steps // BINS).mean(2)
-    squares = np.log((both**2).mean(2) + SMALL)
+    inverse = np.exp(-0.5 * windows.log_variance)
+    z = windows.deviation * inverse
+    expected = windows.slope * windows.scaled[..., TIME] * inverse
+    matched, norm = (z * expected).sum(1), np.sqrt((expected**2).sum(1))
+    count, steps = z.shape
+    bins = z.reshape(count, BINS, steps // BINS).mean(2)
+    square = np.log((z**2).sum(1) + SMALL[0])
     top = np.sort(z, axis=1)[:, -(steps // TOP) :].mean(1)
-    filtered = [matched / np.sqrt(weight + SMALL), matched / (weight + 1.0), 0.5 * np.log(weight + SMALL)]
-    rest = [windows.log_variance.mean(1), windows.slope.mean(1)]
+    fits = [matched / (norm + SMALL[1]), matched / (norm**2 + SMALL[2])]
     columns = [windows.scaled[:, -1], windows.scaled.mean(1)]
-    return np.column_stack([bins, squares, top, *filtered, *rest, *columns]).astype(np.float64)
+    return np.column_stack([bins, square, top, *fits, *columns]).astype(np.float64)
 
 
-SQUARE_OF_Z: Final = 2 * BINS
-"""The feature: log of the mean squared z."""
+SQUARE: Final = BINS
+"""The feature: log of the sum of squared z."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """weight (features,), bias: log odds of a leak. strange: log mean squared z beyond which a window is strange, and
-    the score at which it then begins.
+    """weight (features,), bias: log odds of a leak. strange: log of the squared sum of z beyond which a window is
+    strange, and the score at which it then begins.
     """
 
     weight: Floats
@@ -103,14 +99,14 @@ class Head:
     def score(self, windows: Deviations) -> Floats:
         """Higher is stranger: the greater of the log odds of a leak and what the squared deviation says."""
         table = features(windows)
-        beyond = self.strange[1] + UNLIKE * (table[:, SQUARE_OF_Z] - self.strange[0])
+        beyond = self.strange[1] + UNLIKE * (table[:, SQUARE] - self.strange[0])
         return np.asarray(np.maximum(self.odds(table), beyond))
 
     def odds(self, table: Floats) -> Floats:
         return np.asarray(table @ self.weight + self.bias)
 
 
-def fit_head(healthy: Deviations, seed: int, ridge: float = 100.0, draws: int = 4, quantile: float = 0.999) -> Head:
+def fit_head(healthy: Deviations, seed: int, ridge: float = 40.0, draws: int = 4, quantile: float = 0.999) -> Head:
     """Learn to tell healthy windows from the same ones with leaks added.
 
     Args:
@@ -127,7 +123,7 @@ def fit_head(healthy: Deviations, seed: int, ridge: float = 100.0, draws: int = 
     importance = np.concatenate([np.full(len(table), float(draws)), np.ones(draws * len(table))])
     weight, bias = logistic(everything, label, importance, ridge)
     odds = table @ weight + bias
-    strange = float(np.quantile(table[:, SQUARE_OF_Z], quantile)), float(np.quantile(odds, quantile))
+    strange = float(np.quantile(table[:, SQUARE], quantile)), float(np.quantile(odds, quantile))
     return Head(weight, bias, strange)
 
 
