@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +41,16 @@ class Labelled:
 
 def labelled(windows: Windows, mileage: NDArray[np.float64] | None = None) -> Labelled:
     known = np.full(len(windows), np.nan) if mileage is None else mileage
-    digest = hashlib.sha256(windows.values.tobytes())
-    digest.update("\n".join(windows.unit.tolist()).encode() + windows.label.tobytes() + known.tobytes())
-    return Labelled(windows, known, digest.hexdigest()[:16])
+    units = np.frombuffer("\n".join(windows.unit.tolist()).encode(), dtype=np.uint8)
+    return Labelled(windows, known, digest(windows.values, windows.label, known, units))
+
+
+def digest(*arrays: NDArray[Any]) -> str:
+    """What a checkpoint knows its data again by."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
 
 
 def read_snippets(

@@ -6,7 +6,7 @@ What is left is a smaller net of the same form, to be trained on.
 import torch
 from torch import Tensor, nn
 
-from training.models.student import KERNELS, ConvDyad, Size
+from training.models.conv import KERNELS, ConvDyad, Size
 
 
 def prune(net: ConvDyad, size: Size) -> ConvDyad:

@@ -1,26 +1,17 @@
 """The student as an ONNX graph: float around integer nets, or all float."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
+from training.compress.calibrate import observe
 from training.compress.graph import WEIGHT_MAX, Graph, Tensor
-from training.models.student import (
-    AGAINST,
-    BEND,
-    CHANNELS,
-    DILATIONS,
-    INPUTS,
-    KERNELS,
-    LEVEL,
-    LEVELS,
-    POWERS,
-    RESPONSES,
-    TIMES,
-    ConvDyad,
-)
+from training.models.conv import DILATIONS, KERNELS, ConvDyad
+from training.models.pack import AGAINST, BEND, CHANNELS, INPUTS, LASTING, LEVEL, LEVELS, POWERS, RESPONSES, TIMES
+from training.models.snippets import Snippets
 
 GIVEN: Final = {  # convolution -> label of what it is given, for quantization-aware training
     "encoder.blocks.0": "seen",
@@ -56,6 +47,22 @@ def write(net: ConvDyad, ranges: Mapping[str, tuple[float, float]] | None, weigh
     measured = graph.transpose(graph.split(mask, 2, [INPUTS, RESPONSES])[1], TURN)
     _score(graph, graph.node("Sub", rest, made), measured, weights, net.size.steps)
     return graph
+
+
+def quantized(net: ConvDyad, windows: Snippets, share: float = 1.0, weight_max: int = WEIGHT_MAX) -> onnx.ModelProto:
+    """The INT8 graph.
+
+    Args:
+        windows: healthy ones; the ranges of activations are those of this `share` of them.
+    """
+    plain = write(net, None)
+    ranges = observe(plain.model(), plain.observed, feeds(windows), share)
+    return write(net, ranges, weight_max).model()
+
+
+def feeds(windows: Snippets) -> Iterator[dict[str, NDArray[np.float32]]]:
+    for window, mask in zip(windows.window, windows.mask, strict=True):
+        yield {"window": window[None].numpy(), "mask": mask[None].numpy()}
 
 
 def _front(graph: Graph, window: Tensor, w: Weights) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,8 +122,9 @@ def _score(graph: Graph, difference: Tensor, measured: Tensor, w: Weights, steps
     # a step that was not measured adds the 1 that is taken off again
     moving = graph.node("Sub", graph.node("ReduceSum", root, time, keepdims=0), graph.constant(float(steps)))
     moving = graph.node("Mul", moving, graph.constant(BEND**2))
-    total = graph.node("Abs", graph.node("ReduceSum", error, time, keepdims=0))
-    lasting = graph.node("Mul", total, graph.constant(0.5 / w["lasting"]))
+    total = graph.node("ReduceSum", error, time, keepdims=0)
+    signs = [graph.constant(0.5 * side / w["lasting"]) for side in np.array(LASTING, dtype=np.float32).T]
+    lasting = graph.node("Max", *(graph.node("Mul", total, sign) for sign in signs))
     contributions = graph.node("Div", graph.node("Add", moving, lasting), count)
     score = graph.node("ReduceMean", contributions, axes=[1], keepdims=0)
     graph.output("score", score, [1])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.errors import DataError
+from training.evaluation.auroc import auroc
 
 Scores = NDArray[np.float64]
 Names = NDArray[np.str_]
@@ -30,13 +31,11 @@ def by_vehicle(scores: Scores, vehicle: Names, h: int) -> tuple[list[str], Score
 
 
 def separation(scores: Scores, faulty: NDArray[np.bool_]) -> float:
-    """AUROC: how often a faulty one scores above a healthy one; ties count half. Raises DataError for one class."""
-    if faulty.all() or not faulty.any():
-        raise DataError("AUROC", "two classes", f"all {len(scores)} are {'faulty' if faulty.all() else 'healthy'}")
-    healthy = np.sort(scores[~faulty])
-    below = np.searchsorted(healthy, scores[faulty], "left")
-    not_above = np.searchsorted(healthy, scores[faulty], "right")
-    return float((below + not_above).mean() / 2 / len(healthy))
+    """AUROC: how often a faulty one scores above a healthy one. Raises DataError for one class."""
+    found = auroc(scores[faulty], scores[~faulty])
+    if found is None:
+        raise DataError("AUROC", "two classes", f"all {len(scores)} are {'faulty' if faulty.any() else 'healthy'}")
+    return found
 
 
 def choose_h(scores: Scores, vehicle: Names, label: NDArray[np.int8], parts: Sequence[Sequence[str]] | None) -> int:

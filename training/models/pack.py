@@ -1,10 +1,11 @@
-"""The shipped pack detector: DyAD's structure in convolutions, around a float part that knows the coarse answer.
+"""DyAD for packs in service: its structure around a float part that knows the coarse answer.
 
 As in DyAD a latent is taken from all channels, and a decoder that is driven by the inputs only, told by the latent what
 pack and state it is, must produce the responses. Departures: the coarse answer (ohmic drop, slope of the open-circuit
 voltage, usual spread) comes from a polynomial in float, and the net has only the difference to give, so that INT8
 resolves it; windows of driving as well as charging; no mileage head (mileage is no channel); and besides the squared
 (Huber) error its signed mean over the window counts, in which noise cancels and a small lasting deviation does not.
+The nets are conv.py (shipped) and gru.py (the published form, a teacher: ONNX Runtime cannot quantize a GRU).
 
 Shapes: window, mask (n, steps, channels) in the order of CHANNELS, scaled.
 """
@@ -15,7 +16,6 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from services.inference.channels import ChannelSpec
@@ -50,20 +50,9 @@ RIDGE: Final = 1e-3
 RESOLUTION: Final = (0.005, 0.005, 0.005, 0.005, 0.5, 0.5)  # V, degC: no error below what the sensors resolve counts
 BEND: Final = 3.0  # sigmas from which on an error counts linearly
 SEEN_NOISE, LEVEL_NOISE = 0.05, 0.3  # in training, against learning days by heart
-DILATIONS: Final = (1, 3, 9, 27)
-KERNELS: Final = (5, 5, 3, 3)  # of the encoder's layers of stride 2
-
-
-class Size(BaseModel):
-    """Widths of the student."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: int = Field(128, multiple_of=16, description="Length of the window.")
-    encoder: tuple[int, int, int, int] = Field((16, 24, 24, 24), description="Widths of its layers of stride 2.")
-    summary: int = Field(16, ge=1, description="Width of what the encoder makes of the whole window.")
-    latent: int = Field(8, ge=1)
-    decoder: int = Field(24, ge=1, description="Width.")
+LASTING: Final = ((-1, 1), (-1, 1), (0, 1), (-1, 0), (0, 1), (-1, 1))
+"""Which sign of a response's lasting error counts, (below, above): a fault makes the highest cell stand off upwards,
+the lowest downwards and the hottest probe hotter; less of these is no fault."""
 
 
 class Front(nn.Module):
@@ -120,63 +109,28 @@ class Front(nn.Module):
         return inputs, responses - coarse, levels
 
 
-class Encoder(nn.Module):
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        blocks: list[nn.Module] = []
-        source = len(CHANNELS)
-        for width, kernel in zip(size.encoder, KERNELS, strict=True):
-            blocks += [nn.Conv1d(source, width, kernel, stride=2, padding=kernel // 2), nn.ReLU()]
-            source = width
-        last = nn.Conv1d(source, size.summary, size.steps // 2 ** len(KERNELS))
-        self.blocks = nn.Sequential(*blocks, last, nn.ReLU())
-        self.to_mean = nn.Conv1d(size.summary + len(LEVELS), size.latent, 1)
-        self.to_log_variance = nn.Conv1d(size.summary + len(LEVELS), size.latent, 1)  # training only
-
-    def forward(self, inputs: Tensor, rest: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-        seen = torch.cat([inputs, rest], 2).transpose(1, 2)
-        summary = torch.cat([self.blocks(seen), levels.unsqueeze(2)], 1)
-        return self.to_mean(summary), self.to_log_variance(summary)
-
-
-class Decoder(nn.Module):
-    """Latent and levels scale (a resistance) and shift (a level) what the inputs cause.
-
-    They enter once, and no layer is bridged: each addition of two INT8 tensors costs as much as a convolution.
-    """
-
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        width = size.decoder
-        self.enter = nn.Conv1d(INPUTS, width, 5, padding=2)
-        self.told = nn.Conv1d(size.latent + len(LEVELS), 2 * width, 1)
-        blocks: list[nn.Module] = []
-        for dilation in DILATIONS:
-            blocks += [nn.Conv1d(width, width, 3, dilation=dilation, padding=dilation), nn.ReLU()]
-        self.blocks = nn.Sequential(*blocks, nn.Conv1d(width, RESPONSES, 1))
-
-    def forward(self, inputs: Tensor, latent: Tensor, levels: Tensor) -> Tensor:
-        scale, shift = self.told(torch.cat([latent, levels.unsqueeze(2)], 1)).chunk(2, 1)
-        answer: Tensor = self.blocks((self.enter(inputs.transpose(1, 2)) * scale + shift).relu())
-        return answer.transpose(1, 2)
-
-
-class ConvDyad(nn.Module):
-    """Front, encoder, decoder, score."""
+class PackDyad(nn.Module):
+    """Front, encoder, decoder, score. Subclasses give `encode` and `decode`."""
 
     sigma: Tensor
     lasting: Tensor
     unit: Tensor
 
-    def __init__(self, size: Size, kl_weight: float = 1e-3, kl_steps: int = 800) -> None:
+    def __init__(self, steps: int, kl_weight: float = 1e-3, kl_steps: int = 800) -> None:
         super().__init__()
-        self.size, self.kl_weight, self.kl_steps = size, kl_weight, kl_steps
+        self.steps, self.kl_weight, self.kl_steps = steps, kl_weight, kl_steps
         self.front = Front()
-        self.encoder = Encoder(size)
-        self.decoder = Decoder(size)
         self.register_buffer("unit", torch.ones(RESPONSES))  # spread of what the polynomial leaves, in training
         self.register_buffer("sigma", torch.full((RESPONSES,), 0.3))
         self.register_buffer("lasting", torch.full((RESPONSES,), 0.3))
+
+    def encode(self, inputs: Tensor, rest: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latent, (n, latent) each."""
+        raise NotImplementedError
+
+    def decode(self, inputs: Tensor, latent: Tensor, levels: Tensor) -> Tensor:
+        """What the polynomial leaves of the responses, (n, steps, RESPONSES)."""
+        raise NotImplementedError
 
     @torch.no_grad()
     def fit(self, data: Snippets) -> None:
@@ -190,13 +144,13 @@ class ConvDyad(nn.Module):
         """(what the polynomial leaves of the responses, its reconstruction, latent mean, log-variance)."""
         inputs, rest, levels = self.front(window)
         if not self.training:
-            mean, log_variance = self.encoder(inputs, rest, levels)
-            return rest, self.decoder(inputs, mean, levels), mean, log_variance
+            mean, log_variance = self.encode(inputs, rest, levels)
+            return rest, self.decode(inputs, mean, levels), mean, log_variance
         seen = rest + SEEN_NOISE * torch.randn_like(rest)
         blurred = levels + LEVEL_NOISE * torch.randn_like(levels)
-        mean, log_variance = self.encoder(inputs, seen, blurred)
+        mean, log_variance = self.encode(inputs, seen, blurred)
         latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        return rest, self.decoder(inputs, latent, blurred), mean, log_variance
+        return rest, self.decode(inputs, latent, blurred), mean, log_variance
 
     def loss(self, data: Snippets, step: int) -> Tensor:
         """Smooth L1 + annealed KL; `step` of the optimizer, from 0."""
@@ -217,8 +171,9 @@ class ConvDyad(nn.Module):
         """Score (n,) and contributions (n, RESPONSES), the bundle's interface; the score is their mean."""
         error, count = self.errors(window, mask)
         moving = bent(error / self.sigma).sum(1) / count
-        lasting = (error.sum(1) / count / self.lasting).abs()
-        contributions = 0.5 * (moving + lasting)
+        means = error.sum(1) / count / self.lasting
+        below, above = torch.tensor(LASTING, dtype=means.dtype, device=means.device).T
+        contributions = 0.5 * (moving + torch.maximum(below * means, above * means))
         return contributions.mean(1), contributions
 
     @torch.no_grad()

@@ -10,10 +10,13 @@ import torch
 
 from services.inference.channels import ChannelSpec
 from training.data import ev_fault
+from training.data import simulated as fleets
 from training.data.cut import WindowShape, cut
 from training.data.runs import HEALTHY, Run
 from training.data.windows import Windows, join
+from training.models.pack import CHANNELS
 from training.models.snippets import Snippets, scaled
+from training.simulation.fleet import CELLS, Fleet
 
 SPANS: Final[Mapping[str, tuple[float, float]]] = {"train": (0.0, 0.6), "threshold": (0.6, 0.8), "test": (0.8, 1.0)}
 """Parts of a vehicle's healthy recording, by rows, in order of time. A window over a border belongs to none."""
@@ -56,6 +59,18 @@ def vehicles(path: Path, specs: Sequence[ChannelSpec], shape: WindowShape) -> di
     return {name: join(sets) for name, sets in found.items()}
 
 
+def simulated(fleet: Fleet, stride: int = fleets.STRIDE) -> Windows:
+    """The fleet's windows with the columns of CHANNELS, as the service gives them."""
+    return as_channels(fleets.windows(fleet, stride))
+
+
+def as_channels(windows: Windows) -> Windows:
+    """A simulated fleet's windows as a bundle with CHANNELS sees them: voltage per cell."""
+    values = windows.values[:, :, [windows.columns.index(spec.name) for spec in CHANNELS]]
+    values[:, :, [i for i, spec in enumerate(CHANNELS) if spec.per]] /= CELLS
+    return replace(windows, values=values, columns=tuple(spec.name for spec in CHANNELS))
+
+
 def healthy(windows: Windows) -> Windows:
     return windows.select(windows.label == HEALTHY)
 
@@ -66,6 +81,4 @@ def snippets(windows: Windows, specs: Sequence[ChannelSpec], share: float = 1.0)
     names, count = np.unique(windows.group, return_counts=True)
     weight = count[np.searchsorted(names, windows.group)].astype(np.float32) ** -0.5 if len(windows) else np.zeros(0)
     weight = weight * (share / weight.sum()) if len(windows) else weight
-    return Snippets(
-        window, mask, torch.from_numpy(weight.astype(np.float32)), torch.full((len(window),), float("nan"))
-    )
+    return Snippets(window, mask, torch.from_numpy(weight.astype(np.float32)), torch.full((len(window),), float("nan")))
