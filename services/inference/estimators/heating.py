@@ -11,6 +11,7 @@ from services.inference.estimators.quantity import Kept, Quantity
 
 TIME_S: Final = 30.0
 LEAST: Final = 5  # readings
+LEAST_SPREAD_S: Final = 2.0  # standard deviation of the readings' times: closer ones have no slope
 QUANTUM: Final = 0.0625  # K, of a DS18B20; a coarser probe shows itself in the scatter
 
 
@@ -59,7 +60,7 @@ class Heating(Kept):
         if self.n < LEAST or t - self.t > 3 * TIME_S:
             return None
         det = self.weight * self.stt - self.st**2
-        if det <= 1e-6 * self.weight or self.weight < 2.0:
+        if self.weight < 2.0 or det < (LEAST_SPREAD_S * self.weight) ** 2:
             return None
         slope = (self.weight * self.sty - self.st * self.sy) / det
         level = (self.sy - slope * self.st) / self.weight

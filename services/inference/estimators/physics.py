@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from services.bus.messages import Sample
 from services.inference.estimators.capacity import Capacity
+from services.inference.estimators.cells import Cells
 from services.inference.estimators.counter import Counter
 from services.inference.estimators.drift import Drift
 from services.inference.estimators.heating import Heating
@@ -22,7 +23,7 @@ from services.inference.estimators.state import Anchor, Empty, Full, anchor, at_
 EACH_S: Final = 60.0  # between estimates
 SOON_S: Final = 5.0  # after a change, at the earliest
 REST_C: Final = 0.02  # of the capacity [1/h]: below it a device rests (C/50: 2 % in an hour, a few mV of drop)
-OFFSET_C: Final = 0.005  # of the capacity: offset of a current sensor whose data sheet nobody has told
+OFFSET_C: Final = 0.002  # of the capacity: offset of a current sensor whose data sheet nobody has told
 STEP_C: Final = 0.1  # of the capacity: a step of the current that tells the resistance
 HELD_S: Final = 6 * 3600.0  # of a long rest one state of charge each
 STATES: Final = 12  # earlier states of charge that cycles may end at
@@ -55,7 +56,7 @@ class Physics:
         self._offset = Offset(facts.offset_a or OFFSET_C * (facts.capacity_ah or 0.0))
         self._soc, self._capacity = StateOfCharge(), Capacity(facts.capacity_ah)
         self._leak, self._resistance = Leak(facts.leak_bias_a), Resistance()
-        self._drift, self._heating = Drift(), Heating()
+        self._cells, self._drift, self._heating = Cells(), Drift(), Heating()
 
     # --- samples ----------------------------------------------------------------------------------------------------
 
@@ -76,9 +77,10 @@ class Physics:
             t,
             reading.current,
             reading.voltage,
-            reading.cells if reading.all_cells else None,
             max(STEP_C * scale, 1e-3),
         )
+        if reading.all_cells and reading.cells is not None and reading.current is not None:
+            self._cells.take(t, reading.current, reading.cells, STEP_C * scale)
         if reading.cells is not None:
             self._drift.take(t, self._rest.age(t), reading.cells, self.facts.chemistry)
         self._heating.take(t, reading.temperature)
@@ -221,8 +223,8 @@ class Physics:
             "temperature_rate": self._heating.quantity(count.t),
             "current_offset": self._offset.quantity(count.t),
             "resistance": self._resistance.quantity,
-            "cell_resistance_ratio": self._resistance.ratio,
-            "cell_spread_drift": self._drift.quantity,
+            "cell_resistance_ratio": self._cells.ratio,
+            "cell_spread_drift": None if self.facts.chemistry is not None else self._drift.quantity,
             "cell_drain": self._drift.share,
         }
         if capacity is not None:
@@ -277,7 +279,8 @@ class Physics:
             "counter": self._counter, "rest": self._rest, "full": self._full, "empty": self._empty,
             "offset": self._offset,
             "soc": self._soc, "capacity": self._capacity, "capacity_walk": self._capacity.walk, "leak": self._leak,
-            "leak_walk": self._leak.walk, "resistance": self._resistance, "drift": self._drift,
+            "leak_walk": self._leak.walk, "resistance": self._resistance, "cells": self._cells,
+            "drift": self._drift,
             "heating": self._heating,
         }  # fmt: skip
 
