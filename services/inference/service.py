@@ -27,7 +27,7 @@ from services.inference.shelf import Shelf
 log = logging.getLogger(__name__)
 CURSORS = "cursors"
 LOOK_S = 2.0  # how often the bundles' folders are looked at
-KEEP_S = 1.0
+KEEP_S = 10.0  # a state each second would wear the card; what came since is delivered again
 
 
 async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
