@@ -58,6 +58,24 @@ def test_profiles_select_their_services_and_none_selects_the_demo(docker_engine:
     assert services("--profile", "train") == {"training"}
 
 
+def test_a_node_gets_its_hardware_and_a_demo_none(docker_engine: str) -> None:
+    def node(variables: dict[str, str]) -> dict[str, dict[str, object]]:
+        content = json.loads(compose("--profile", "edge", "config", "--format", "json", variables=variables))
+        return {name: content["services"][name] for name in ("sensor", "alert")}
+
+    example = (ROOT / "deploy" / "docker" / "edge.env.example").read_text()
+    pairs = (line.split("=", 1) for line in example.splitlines() if line and not line.startswith("#"))
+    given = {name: value or "998" for name, value in pairs if name != "COMPOSE_PROFILES"}
+    for name, service in node(given).items():
+        devices = {(device["source"], device["target"]) for device in service["devices"]}  # type: ignore[attr-defined]
+        assert ("/dev/i2c-1", "/dev/i2c-1") in devices
+        assert service["build"]["args"]["EXTRA"] == "pi"  # type: ignore[index]
+        assert "998" in service["group_add"]  # type: ignore[operator]
+        assert name == "sensor" or ("/dev/gpiochip0", "/dev/gpiochip0") in devices
+    for service in node({}).values():
+        assert {device["source"] for device in service["devices"]} == {"/dev/null"}  # type: ignore[attr-defined]
+
+
 def test_nothing_is_published_beyond_this_machine_and_nobody_is_root(docker_engine: str) -> None:
     content = json.loads(compose("--profile", "*", "config", "--format", "json"))
     for name, service in content["services"].items():
