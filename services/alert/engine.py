@@ -13,7 +13,7 @@ from services.alert.commands import carry_out, expired
 from services.alert.judge import EstimateWatch, ScoreWatch
 from services.alert.liveness import Life, Liveness
 from services.alert.register import Change, Register
-from services.alert.rules import LimitRule, RuleSet, ScoreRule
+from services.alert.rules import EstimateRule, RuleSet, ScoreRule
 from services.alert.stream import Stream
 from services.alert.watch import Finding
 from services.bus.messages import Acknowledge, Estimate, Layout, Model, Reply, Sample, Score, Status
@@ -95,7 +95,7 @@ class Engine:
     def _estimated(self, device: str, profile: str, estimate: Estimate) -> list[tuple[str, Finding]]:
         found = []
         for rule in self.rules.profiles.get(profile, ()):
-            if isinstance(rule, LimitRule) and rule.source == "estimate":
+            if isinstance(rule, EstimateRule):
                 watch = self.judges.setdefault((device, rule.name), EstimateWatch(rule))
                 found += [(rule.name, f) for f in watch.take(estimate)]  # type: ignore[arg-type]
         return found
@@ -257,7 +257,7 @@ class Engine:
             rule = by_name.get(name)
             if isinstance(rule, ScoreRule):
                 self.judges[device, name] = ScoreWatch(rule)
-            elif isinstance(rule, LimitRule) and rule.source == "estimate":
+            elif isinstance(rule, EstimateRule):
                 self.judges[device, name] = EstimateWatch(rule)
             else:
                 continue

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.alert.rules import LimitRule, ScoreRule
+from services.alert.delay import Delay
+from services.alert.rules import EstimateRule, ScoreRule
 from services.alert.score import KofN
-from services.alert.watch import Element, Finding
+from services.alert.watch import Finding
 from services.bus.messages import Estimate, SampleId, Score
 
 
@@ -39,24 +40,44 @@ class ScoreWatch:
 class EstimateWatch:
     """A limit on one quantity of the streaming physics of one device."""
 
-    def __init__(self, rule: LimitRule) -> None:
+    def __init__(self, rule: EstimateRule) -> None:
         self.rule = rule
-        self._element = Element(rule, rule.channel, 60.0, 180.0)
+        self._delay = Delay(rule.on_delay_s, rule.off_delay_s)
+        self._level = 0
+        self._reported = (False, 0)
         self._boot = ""
 
     def take(self, estimate: Estimate) -> list[Finding]:
-        estimated = estimate.values.get(self.rule.channel)
+        estimated = estimate.values.get(self.rule.quantity)
         if estimated is None:
-            return []
-        if estimate.boot != self._boot:
+            return []  # nothing is known of it now: what was found last stands
+        if estimate.boot != self._boot:  # another clock
             self._boot = estimate.boot
-            self._element.restart(estimate.mono)
-        finding = self._element.take(estimate.mono, estimated.value, None, estimate.ts, estimate.boot, estimate.seq)
-        return [finding] if finding is not None else []
+            self._delay.pause()
+        rule, error = self.rule, estimated.error or 0.0
+        sign = 1.0 if rule.side == "high" else -1.0
+        value = sign * estimated.value
+        sure = value - rule.sigmas * error
+        beyond = (
+            True if sure >= sign * rule.setpoint else False if value < sign * rule.setpoint - rule.deadband else None
+        )
+        active = self._delay.update(estimate.mono, beyond)
+        if not active:
+            self._level = 0
+        elif rule.escalate is not None and sure >= sign * rule.escalate.setpoint:
+            self._level = 1
+        if (active, self._level) == self._reported:
+            return []
+        self._reported = (active, self._level)
+        worse = rule.escalate if self._level else None
+        severity, limit = (rule.severity, rule.setpoint) if worse is None else (worse.severity, worse.setpoint)
+        quality = f"standard error {error:.2g}"
+        return [Finding(rule.quantity, active, severity, estimated.value, limit, quality, estimate.ts, estimate.of)]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"boot": self._boot, "element": self._element.to_dict()}
+        return {"boot": self._boot, "delay": self._delay.to_list(), "level": self._level}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self._boot = state["boot"]
-        self._element.restore(state["element"])
+        self._boot, self._level = state["boot"], state["level"]
+        self._delay.restore(state["delay"])
+        self._reported = (self._delay.active, self._level)

@@ -104,7 +104,6 @@ class LimitRule(Delayed):
     """A value at or beyond a setpoint; of a vector, each element by itself."""
 
     kind: Literal["high", "low"]
-    source: Literal["telemetry", "estimate"] = "telemetry"
     channel: Channel
     setpoint: float
     deadband: float = Field(0.0, ge=0, description="Clears only this much on the good side [unit].")
@@ -113,14 +112,37 @@ class LimitRule(Delayed):
 
     @model_validator(mode="after")
     def _further_and_worse(self) -> Self:
-        if self.escalate is not None:
-            sign = 1 if self.kind == "high" else -1
-            if sign * (self.escalate.setpoint - self.setpoint) <= 0:
-                raise ValueError(f"escalate.setpoint: {self.escalate.setpoint} is not beyond {self.setpoint}")
-            if SEVERITIES.index(self.escalate.severity) <= SEVERITIES.index(self.severity):
-                raise ValueError(f"escalate.severity: {self.escalate.severity} is not above {self.severity}")
-        if self.source == "estimate" and self.when is not None:
-            raise ValueError("when: only for telemetry")
+        _check_escalation(self.escalate, self.setpoint, self.severity, 1 if self.kind == "high" else -1)
+        return self
+
+
+def _check_escalation(escalate: Escalate | None, setpoint: float, severity: Severity, sign: int) -> None:
+    if escalate is None:
+        return
+    if sign * (escalate.setpoint - setpoint) <= 0:
+        raise ValueError(f"escalate.setpoint: {escalate.setpoint} is not beyond {setpoint}")
+    if SEVERITIES.index(escalate.severity) <= SEVERITIES.index(severity):
+        raise ValueError(f"escalate.severity: {escalate.severity} is not above {severity}")
+
+
+class EstimateRule(Delayed):
+    """A quantity of the streaming physics that is surely at or beyond a setpoint: with its standard error.
+
+    Raises when it is so by `sigmas` standard errors; clears when the value itself is back by more than the deadband, so
+    an estimate that has only become unsure neither raises nor clears.
+    """
+
+    kind: Literal["estimate"]
+    quantity: Channel = Field(description="As in `values` of estimate messages.")
+    side: Literal["high", "low"] = "high"
+    setpoint: float
+    deadband: float = Field(0.0, ge=0, description="Clears only this much on the good side [unit].")
+    sigmas: float = Field(3.0, ge=0, description="Standard errors by which it must be beyond.")
+    escalate: Escalate | None = None
+
+    @model_validator(mode="after")
+    def _further_and_worse(self) -> Self:
+        _check_escalation(self.escalate, self.setpoint, self.severity, 1 if self.side == "high" else -1)
         return self
 
 
@@ -193,7 +215,9 @@ class DrillRule(RuleBase):
 
 
 About = SilenceRule | DrillRule
-Rule = Annotated[LimitRule | RateRule | SpreadRule | MissingRule | ScoreRule | About, Field(discriminator="kind")]
+Rule = Annotated[
+    LimitRule | EstimateRule | RateRule | SpreadRule | MissingRule | ScoreRule | About, Field(discriminator="kind")
+]
 
 
 class _File(Part):
@@ -257,7 +281,7 @@ def _key(content: Any, loc: tuple[int | str, ...]) -> str:
         name = content["rules"][loc[1]]["name"]
     except (KeyError, TypeError, IndexError):
         name = loc[1]
-    kinds = {"high", "low", "rate", "spread", "missing_data", "sensor_fault", "score"}
+    kinds = {"high", "low", "estimate", "rate", "spread", "missing_data", "sensor_fault", "score"}
     kinds |= {"silent_service", "silent_telemetry", "silent_node", "broker", "output", "drill"}
     rest = [str(part) for part in loc[2:] if part not in kinds]
     return ".".join([f"rules[{name}]", *rest])

@@ -13,7 +13,7 @@ DEFAULT_PERIOD_S: Final = 1.0  # until the layout comes
 
 def make_watch(rule: Rule, period_s: float, expected: dict[str, bool]) -> Watch | None:
     """The watch of a telemetry rule; None of a rule that judges something else."""
-    if isinstance(rule, LimitRule) and rule.source == "telemetry":
+    if isinstance(rule, LimitRule):
         return LimitWatch(rule, period_s, silence_limit(period_s))
     if isinstance(rule, SpreadRule):
         return SpreadWatch(rule, period_s, silence_limit(period_s))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.alert.engine import Engine, Now
-from services.bus.messages import AlarmStatus, Estimate, Event, Reply, Sample, Status, write_fields
+from services.bus.messages import AlarmStatus, Estimate, Estimated, Event, Reply, Sample, Status, write_fields
 from services.bus.topics import Topic
 from tests.alert.builders import (
     BOOT,
@@ -167,13 +167,18 @@ def test_k_of_n_windows_of_the_model_alarm_with_window_and_share() -> None:
 
 
 def test_a_limit_on_an_estimate(tmp_path: Path) -> None:
-    rule = {"name": "leak", "kind": "high", "source": "estimate", "channel": "leak_current", "setpoint": 0.02}
+    rule = {"name": "leak", "kind": "estimate", "quantity": "leak_current", "setpoint": 0.02}
     rule |= {"severity": "medium", "text": "{value} A", "why": "a data sheet", "digits": 3}
     e = Engine("pi", rules_of(tmp_path, yaml_of(rule, profile="battery")), 0.0)
     fields: dict[str, Any] = {"boot": BOOT, "seq": 0, "ts": START, "mono": 0.0, "of": {"boot": BOOT, "seq": 9}}
     estimate = Estimate.model_validate(fields | {"values": {"leak_current": {"value": 0.03, "error": 0.002}}})
     (raised,) = e.take(Topic("pi", "pack-1", "estimate", "battery"), estimate, NOW)
     assert raised.alarm["text"] == "0.030 A"
+    again = Engine("pi", e.rules, 0.0)
+    again.restore(e.to_dict(), NOW)
+    cleared = estimate.model_copy(update={"seq": 1, "values": {"leak_current": Estimated(value=0.0, error=0.002)}})
+    (change,) = again.take(Topic("pi", "pack-1", "estimate", "battery"), cleared, NOW)
+    assert change.type == "cleared"
 
 
 # --- restart --------------------------------------------------------------------------------------------------------
