@@ -65,7 +65,8 @@ def test_a_node_gets_its_hardware_and_a_demo_none(docker_engine: str) -> None:
 
     example = (ROOT / "deploy" / "docker" / "edge.env.example").read_text()
     pairs = (line.split("=", 1) for line in example.splitlines() if line and not line.startswith("#"))
-    given = {name: value or "998" for name, value in pairs if name != "COMPOSE_PROFILES"}
+    given = {name: value or "secret" for name, value in pairs if name != "COMPOSE_PROFILES"}
+    given |= {"EMBERWATCH_I2C_GROUP": "998", "EMBERWATCH_GPIO_GROUP": "997"}
     for name, service in node(given).items():
         devices = {(device["source"], device["target"]) for device in service["devices"]}  # type: ignore[attr-defined]
         assert ("/dev/i2c-1", "/dev/i2c-1") in devices
