@@ -1,10 +1,11 @@
 """From the engine's state to what the display shows. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from services.alert.engine import Engine, Now
 from services.alert.lcd import Entry, View
+from services.bus.messages import Estimated
 
 
 def view_of(
@@ -16,9 +17,18 @@ def view_of(
         Entry.of(device, channel, machine, rules[rule], revisions.get((device, rule), 0))
         for device, rule, channel, machine in engine.register.annunciated()
     ]
-    readings = [
-        (device, s.last.channels if s.last and not engine.liveness.streams[device, p].update(now.mono) else None)
-        for (device, p), s in engine.streams.items()
-    ]
+    readings: list[tuple[str, Mapping[str, object] | None]] = []
+    estimates: dict[str, Mapping[str, Estimated]] = {}
+    for (device, profile), stream in engine.streams.items():
+        if stream.last is None or engine.liveness.streams[device, profile].update(now.mono):
+            readings.append((device, None))
+            continue
+        known = engine.estimates.get((device, profile), {})
+        channels: Mapping[str, object] = stream.last.channels
+        if known and "soc" not in channels and "soc" in known:  # the device has none: ours
+            channels = {**channels, "soc": known["soc"].value}
+        readings.append((device, channels))
+        if known:
+            estimates[device] = known
     clock = datetime.fromtimestamp(now.wall, UTC).strftime("%H:%M:%S")
-    return View(alarms, readings, clock, int(now.mono), since_change_s, question, silenced, now.wall)
+    return View(alarms, readings, clock, int(now.mono), since_change_s, question, silenced, now.wall, estimates)

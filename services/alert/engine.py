@@ -4,7 +4,7 @@ The same messages in the same order give the same changes, whatever the clock do
 about the receiver's own time. `to_dict` holds everything, so a service that was killed goes on where it was.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,7 +16,7 @@ from services.alert.register import Change, Register
 from services.alert.rules import EstimateRule, RuleSet, ScoreRule
 from services.alert.stream import Stream
 from services.alert.watch import Finding
-from services.bus.messages import Acknowledge, Estimate, Layout, Model, Reply, Sample, Score, Status
+from services.bus.messages import Acknowledge, Estimate, Estimated, Layout, Model, Reply, Sample, Score, Status
 from services.bus.topics import NODE_DEVICE, Topic
 
 REPLIES: Final = 256  # remembered results of commands: the same command again gets the same answer
@@ -50,6 +50,7 @@ class Engine:
     liveness: Liveness = field(init=False)
     streams: dict[tuple[str, str], Stream] = field(default_factory=dict)  # (device, profile)
     judges: dict[tuple[str, str], ScoreWatch | EstimateWatch] = field(default_factory=dict)  # (device, rule)
+    estimates: dict[tuple[str, str], Mapping[str, Estimated]] = field(default_factory=dict)  # the last, for the display
     replies: dict[str, dict[str, Any]] = field(default_factory=dict)  # by correlation id
     _ticked: float = field(init=False)
 
@@ -93,6 +94,7 @@ class Engine:
         return found
 
     def _estimated(self, device: str, profile: str, estimate: Estimate) -> list[tuple[str, Finding]]:
+        self.estimates[device, profile] = estimate.values
         found = []
         for rule in self.rules.profiles.get(profile, ()):
             if isinstance(rule, EstimateRule):

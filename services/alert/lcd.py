@@ -1,12 +1,12 @@
 """The 20x4 character display as four lines of text. Pure: the same view at the same second is the same frame."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from services.alert.machine import Machine
 from services.alert.rules import Rule
-from services.bus.messages import SEVERITIES, Severity
+from services.bus.messages import SEVERITIES, Estimated, Severity
 
 WIDTH: Final = 20
 PAGE_S: Final = 4  # how long a page stays [s]
@@ -19,6 +19,19 @@ STATES: Final = {
     "latched_unacknowledged": "LATCH",
     "latched_acknowledged": "LATCH",
 }
+
+
+QUANTITIES: Final = (
+    ("soc", "SoC", "%"),
+    ("capacity", "cap.", "Ah"),
+    ("leak_current", "leak", "A"),
+    ("resistance", "R", "ohm"),
+    ("cell_drain", "drain/d", "%"),
+    ("cell_spread_drift", "drift/d", "V"),
+    ("cell_resistance_ratio", "R worst", ""),
+    ("temperature_rate", "dT/s", "K"),
+)
+"""Estimates on the display: name, word, unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,7 @@ class View:
         question: what a person is asked to confirm with the button, in up to three lines.
         silenced: the buzzer is to be quiet.
         wall: s since 1970.
+        estimates: by device, of those that are not silent.
     """
 
     alarms: Sequence[Entry]
@@ -85,6 +99,7 @@ class View:
     question: Sequence[str] = ()
     silenced: bool = False
     wall: float = 0.0
+    estimates: Mapping[str, Mapping[str, Estimated]] = field(default_factory=dict)
 
     @property
     def lamp(self) -> "Led":
@@ -103,6 +118,7 @@ def led(severities: Sequence[Severity]) -> Led:
 def frame(view: View) -> list[str]:
     """Four lines of 20 ASCII characters: colour, page, clock, moving mark; then an alarm, or a device's readings."""
     pages = [_alarm(e) for e in view.alarms] + [_readings(d, c, view) for d, c in view.readings]
+    pages += [page for device, known in view.estimates.items() for page in _estimates(device, known)]
     pages = pages or [["no device yet", "", _counts(view)]]
     at = int(view.since_change_s // PAGE_S) % len(pages)
     what = f"{at + 1}/{len(view.alarms)}" if at < len(view.alarms) else ("ALARM" if view.alarms else "OK")
@@ -141,6 +157,22 @@ def _readings(device: str, channels: Mapping[str, object] | None, view: View) ->
     power = f"{number('voltage', 1, 'V')} {number('current', 1, 'A')}"
     state = f"{number('temperature_max', 0, 'C')} {number('soc', 0, '%', 100)} d{number('cell_spread', 0, 'mV', 1000)}"
     return [device, power, _counts(view) if view.alarms and view.second % 2 else state]
+
+
+def _estimates(device: str, known: Mapping[str, Estimated]) -> list[list[str]]:
+    """Pages of what the streaming physics says, two quantities each, with their standard errors."""
+    lines = [_quantity(*row, known[row[0]]) for row in QUANTITIES if row[0] in known]
+    return [[f"{device[: WIDTH - 5]} est.", *lines[i : i + 2], ""][:3] for i in range(0, len(lines), 2)]
+
+
+def _quantity(_: str, word: str, unit: str, estimated: Estimated) -> str:
+    value, error = estimated.value, estimated.error or 0.0
+    if unit == "%":
+        value, error = 100 * value, 100 * error
+    elif unit and max(abs(value), error) < 1:
+        value, error, unit = 1000 * value, 1000 * error, f"m{unit}"
+    digits = 0 if error >= 2 else 1 if error >= 0.2 else 2
+    return f"{word} {value:.{digits}f}+-{error:.{digits}f}{unit}"
 
 
 def _counts(view: View) -> str:

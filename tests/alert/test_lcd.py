@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.alert.lcd import MARKS, PAGE_S, Entry, View, frame, led
-from services.bus.messages import SEVERITIES
+from services.bus.messages import SEVERITIES, Estimated
 
 READINGS = {"voltage": 355.2, "current": -46.1, "soc": 0.61, "temperature_max": 31.0, "cell_spread": 0.024}
 
@@ -93,3 +93,27 @@ def test_any_view_gives_four_lines_of_twenty_readable_characters(
     lines = frame(View(alarms, [("päck", READINGS), ("x", None)], "08:15:02", second, since))
     assert [len(line) for line in lines] == [20] * 4
     assert all(" " <= c <= "~" for line in lines for c in line)
+
+
+def test_estimates_have_pages_of_their_own_with_errors_and_units() -> None:
+    known = {
+        "soc": Estimated(value=0.612, error=0.021),
+        "capacity": Estimated(value=2.45, error=0.05),
+        "leak_current": Estimated(value=0.0193, error=0.0011),
+        "resistance": Estimated(value=0.0412, error=0.0003),
+        "something_new": Estimated(value=1.0),
+    }
+    pages = [
+        frame(View([], [("pack-1", READINGS)], "08:15:02", 0, float(t), estimates={"pack-1": known}))[1:]
+        for t in range(0, 4 * PAGE_S, PAGE_S)
+    ]
+    assert pages[1] == ["pack-1 est.         ", "SoC 61+-2%          ", "cap. 2.45+-0.05Ah   "]
+    assert pages[2] == ["pack-1 est.         ", "leak 19.3+-1.1mA    ", "R 41.2+-0.3mohm     "]
+    assert pages[3][0] == "pack-1              "  # the readings again
+    assert pages[0] == pages[3]
+
+
+def test_without_an_error_and_in_whole_units() -> None:
+    known = {"leak_current": Estimated(value=1.5), "temperature_rate": Estimated(value=-0.002, error=0.0004)}
+    lines = frame(View([], [], "08:15:02", 0, 0.0, estimates={"a-device-with-a-long-name": known}))
+    assert lines[1:] == ["a-device-with-a est.", "leak 1.50+-0.00A    ", "dT/s -2.0+-0.4mK    "]
