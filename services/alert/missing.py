@@ -40,12 +40,19 @@ class Missing:
     limit_s: float
     off_delay_s: float = 0.0
     expected: Mapping[str, bool] = field(default_factory=dict)
-    since: dict[str, float] = field(default_factory=dict)  # bad since, by channel
+    since: dict[str, float] = field(default_factory=dict)  # bad since: last seen good, by channel
     active: dict[str, str] = field(default_factory=dict)  # raised, with its quality
     back: dict[str, float] = field(default_factory=dict)  # good again since
+    before: float | None = None  # the last sample
 
     def update(self, t: float, channels: Mapping[str, Values], quality: Mapping[str, str]) -> list[Gone]:
-        """Take one sample at `t` [s]; return what changed."""
+        """Take one sample at `t` [s]; return what changed.
+
+        What is bad now may have been so since the sample before, and what is not raised now waits for the next one:
+        a limit of 5 s is reached at the fifth bad sample of 1 Hz, five seconds after the last good one.
+        """
+        step = min(max(t - self.before, 0.0), self.limit_s / PERIODS) if self.before is not None else 0.0
+        self.before = t
         bad = self._faults(quality) if self.what == "fault" else self._nulls(channels, quality)
         if not bad and not self.since and not self.active:
             return []
@@ -53,8 +60,8 @@ class Missing:
         changes = []
         for channel, mark in bad.items():
             self.back.pop(channel, None)
-            since = self.since.setdefault(channel, t)
-            if channel not in self.active and t - since >= self.limit_s:
+            since = self.since.setdefault(channel, t - step)
+            if channel not in self.active and t - since + step / 2 >= self.limit_s:
                 self.active[channel] = mark
                 changes.append(Gone(channel, True, mark))
         for channel in [c for c in self.since if c not in bad]:
@@ -102,10 +109,12 @@ class Missing:
         """The clock of the samples starts anew."""
         self.since = dict.fromkeys(self.active, 0.0)
         self.back.clear()
+        self.before = None
 
     def to_list(self) -> list[object]:
-        return [self.since, self.active, self.back]
+        return [self.since, self.active, self.back, self.before]
 
     def restore(self, state: list[object]) -> None:
-        since, active, back = state
+        since, active, back, *rest = state
+        self.before = rest[0] if rest else None  # type: ignore[assignment]
         self.since, self.active, self.back = dict(since), dict(active), dict(back)  # type: ignore[call-overload]

@@ -13,7 +13,25 @@ def run(missing: Missing, *rows: tuple[float, Mapping[str, Values], dict[str, st
 def test_null_raises_after_the_limit_and_clears() -> None:
     rows = [(float(t), {"voltage": None if 2 <= t < 9 else 3.7}, dict[str, str]()) for t in range(12)]
     found = run(Missing("missing", 5.0, expected={"voltage": False}), *rows)
-    assert [(t, g.channel, g.active) for t, g in found] == [(7.0, "voltage", True), (9.0, "voltage", False)]
+    assert [(t, g.channel, g.active) for t, g in found] == [(6.0, "voltage", True), (9.0, "voltage", False)]
+
+
+def test_it_is_known_five_seconds_after_the_last_good_reading_however_samples_jitter() -> None:
+    for jitter in (-0.02, 0.0, 0.02):
+        rows = [(i + jitter * (i % 2), {"v": 3.7 if i < 3 else None}, dict[str, str]()) for i in range(12)]
+        ((t, _),) = run(Missing("missing", 5.0), *rows)
+        assert abs(t - 7.0) < 0.05  # last good at 2
+
+
+def test_of_slow_samples_the_third_bad_one_raises() -> None:
+    rows = [(30.0 * t, {"v": 3.7 if t < 3 else None}, dict[str, str]()) for t in range(9)]
+    assert [t for t, _ in run(Missing("missing", silence_limit(30.0)), *rows)] == [150.0]
+
+
+def test_after_a_pause_one_bad_sample_is_still_one() -> None:
+    """A car is parked for a day between two samples."""
+    values = ((0.0, 3.7), (86_400.0, None), (86_401.0, 3.7))
+    assert not run(Missing("missing", 5.0), *[(t, {"v": value}, dict[str, str]()) for t, value in values])
 
 
 def test_a_channel_of_the_layout_that_never_came_is_missing() -> None:
@@ -54,7 +72,7 @@ def test_a_single_lost_frame_is_tolerated() -> None:
 
 def test_off_delay_holds_a_flickering_channel_in_one_alarm() -> None:
     rows = [(float(t), {"v": None if t % 4 else 3.7}, dict[str, str]()) for t in range(40)]
-    found = run(Missing("missing", 2.0, off_delay_s=10), *rows)
+    found = run(Missing("missing", 2.5, off_delay_s=10), *rows)
     assert [(t, g.active) for t, g in found] == [(3.0, True)]
 
 
