@@ -43,10 +43,10 @@ Refused = Callable[[DataError], None]
 def load(path: Path, refused: Refused | None = None) -> Iterator[Run]:
     """Read a brand, or a folder of brands.
 
-    Of each Run: `group` and `unit` are brand and car. A snippet that names no car is of `unknown car`: all of these are
-    one group, so that no split can put one vehicle on both sides. `time_s` is the file's timestamp; values are as the
-    file has them, and may be anonymised by scaling. In `facts`: snippet; where the file says so car, charge_segment,
-    mileage [km].
+    Of each Run: `group` and `unit` are brand and car. A snippet that names no car is of `unknown car` and a unit of its
+    own: all of these are one group, so that no split can put one vehicle on both sides. `time_s` is the file's
+    timestamp; values are as the file has them, and may be anonymised by scaling. In `facts`: snippet; where the file
+    says so car, charge_segment, mileage [km].
 
     Args:
         path: folder with *.pkl (and column.pkl) at any depth; or a .pkl; or an .npz of arrays data, columns, label,
@@ -56,18 +56,18 @@ def load(path: Path, refused: Refused | None = None) -> Iterator[Run]:
         DataError: naming the file and the rule: a class that a snippet must not name, no array, ragged rows, a column
             without a reading, an unknown label, time that goes back.
     """
-    rows: int | None = None  # of the first snippet; all have as many
+    rows: dict[str, int] = {}  # of a brand's first snippet; all of the brand have as many
     some = False
     for file, name, columns, values, about in _snippets(path, refused):
         some = True
         try:
-            run = _run(file, name, columns, values, about, rows)
+            run = _run(file, name, columns, values, about, rows.get(_brand(file)))
         except DataError as error:
             if refused is None:
                 raise
             refused(error)
         else:
-            rows = len(run)
+            rows.setdefault(_brand(file), len(run))
             yield run
     if not some:
         raise DataError(path, "snippets", "no .pkl and no .npz in it holds one")
@@ -148,7 +148,7 @@ def _run(
         run = Run(
             source=SOURCE,
             group=group,
-            unit=f"{file.stem}/{name}" if car is None else group,
+            unit=f"{_brand(file)}/{name}" if car is None else group,
             label=LABELS[str(said)],
             fault="fault" if LABELS[str(said)] == FAULTY else "",
             phase="charge",

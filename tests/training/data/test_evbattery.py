@@ -89,8 +89,11 @@ def test_brands_of_256_rows_and_snippets_that_name_no_car(tmp_path: Path) -> Non
 
 def test_several_brands_are_read_at_once(tmp_path: Path) -> None:
     brand(tmp_path / "battery_brand1", [snippet()])
-    brand(tmp_path / "battery_brand3", [snippet()])
-    assert [run.group for run in load(tmp_path)] == ["battery_brand1/129", "battery_brand3/129"]
+    brand(tmp_path / "battery_brand3", [snippet(256)])
+    assert [(run.group, len(run)) for run in load(tmp_path)] == [
+        ("battery_brand1/129", 128),
+        ("battery_brand3/129", 256),
+    ]
 
 
 def test_plain_arrays_are_read(tmp_path: Path) -> None:
