@@ -138,6 +138,7 @@ class Desk:
         """Ask the person something; an earlier question that still waits is answered with no."""
         self._answer(False)
         self.touched, self.question = True, Question(lines, answer, now)
+        self._changed, self._turned_s = now, 0.0  # it begins with the question
 
     def open_window(self, seconds: float, now: float) -> None:
         """Let phones pair for a time. Raises ValueError: that is not how this node pairs, and why."""

@@ -117,14 +117,23 @@ def led(severities: Sequence[Severity]) -> Led:
 
 def frame(view: View) -> list[str]:
     """Four lines of 20 ASCII characters: colour, page, clock, moving mark; then an alarm, or a device's readings."""
-    pages = [_alarm(e) for e in view.alarms] + [_readings(d, c, view) for d, c in view.readings]
-    pages += [page for device, known in view.estimates.items() for page in _estimates(device, known)]
-    pages = pages or [["no device yet", "", _counts(view)]]
+    pages = _pages(view)
     at = int(view.since_change_s // PAGE_S) % len(pages)
     what = f"{at + 1}/{len(view.alarms)}" if at < len(view.alarms) else ("ALARM" if view.alarms else "OK")
     mark = MARKS[view.second % len(MARKS)]
     head = f"{view.lamp:<5} {what[:5]:<5}{view.clock[:5]:>7}{mark:>2}"
     return [_line(text) for text in (head, *pages[at])]
+
+
+def page_count(view: View) -> int:
+    """How many pages `frame` turns through: alarms first."""
+    return len(_pages(view))
+
+
+def _pages(view: View) -> list[list[str]]:
+    pages = [_alarm(e) for e in view.alarms] + [_readings(d, c, view) for d, c in view.readings]
+    pages += [page for device, known in view.estimates.items() for page in _estimates(device, known)]
+    return pages or [["no device yet", "", _counts(view)]]
 
 
 def _line(text: str) -> str:

@@ -197,6 +197,7 @@ class Service:
         view = view_of(self._engine, now, desk.page_s(now.mono), desk.asks(now.mono), desk.silenced(now.mono))
         self._bus.display = frame(view)
         self._bus.counters.set("alarms_shown", len(view.alarms))
+        self._bus.counters.set("outputs_failing", sum(output.fault is not None for output in self._outputs))
         for name, value in self._engine.counters().items():
             self._bus.counters.set(name, value)
         for output in self._outputs:

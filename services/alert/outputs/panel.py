@@ -5,10 +5,10 @@ corner moves each second on every page.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from services.alert.lcd import MARKS, PAGE_S, Entry, View, frame
+from services.alert.lcd import MARKS, PAGE_S, Entry, View, frame, page_count
 from services.alert.outputs.bigfont import big, fitting
 
 Picture = tuple[bytes, ...]
@@ -27,7 +27,7 @@ class Shown:
 
 def panel(view: View, columns: int, rows: int) -> Shown:
     """The page of this second."""
-    pages = list(_asked(view, columns, rows) if view.question else _pages(view, columns, rows))
+    pages = [*_asked(view, rows), *_pages(view, columns, rows)]
     shown = pages[int(view.since_change_s // PAGE_S) % len(pages)]
     mark = MARKS[view.second % len(MARKS)].encode()
     first = shown.picture[0].ljust(columns)[: columns - 1] + mark
@@ -35,13 +35,15 @@ def panel(view: View, columns: int, rows: int) -> Shown:
 
 
 def _pages(view: View, columns: int, rows: int) -> Iterator[Shown]:
+    """Alarms; once all of them are acknowledged, and nothing is asked, also what else there is to read."""
     for number, entry in enumerate(view.alarms, 1):
         if not entry.acknowledged:
             for picture in _large(entry, f"{number}/{len(view.alarms)}", columns, rows):
                 yield Shown(picture, entry)
         yield Shown(_detail(view, number - 1, columns, rows), entry)
-    for number in range(len(view.readings) or not view.alarms):
-        yield Shown(_detail(view, len(view.alarms) + number, columns, rows), None)
+    if not view.question and all(entry.acknowledged for entry in view.alarms):
+        for number in range(len(view.alarms), page_count(view)):
+            yield Shown(_detail(view, number, columns, rows), None)
 
 
 def _large(entry: Entry, which: str, columns: int, rows: int) -> Iterator[Picture]:
@@ -58,8 +60,7 @@ def _large(entry: Entry, which: str, columns: int, rows: int) -> Iterator[Pictur
 
 def _detail(view: View, page: int, columns: int, rows: int) -> Picture:
     """A page of the text frame (20x4), or what fits of it on two rows."""
-    at = View(view.alarms, view.readings, view.clock, view.second, page * PAGE_S)
-    lines = frame(at)
+    lines = frame(replace(view, since_change_s=page * PAGE_S))
     if rows == 4:
         return tuple(encode(line) for line in lines)
     if page < len(view.alarms):
@@ -68,9 +69,11 @@ def _detail(view: View, page: int, columns: int, rows: int) -> Picture:
     return encode(f"{lines[0].split()[1]} {lines[1].strip()}"[: columns - 2]), encode(lines[2].strip() or lines[3])
 
 
-def _asked(view: View, columns: int, rows: int) -> Iterator[Shown]:
-    """What a person is asked to confirm with the button."""
+def _asked(view: View, rows: int) -> Iterator[Shown]:
+    """What a person is asked to confirm with the button; alarms take turns with it."""
     lines: Sequence[str] = view.question
+    if not lines:
+        return
     if rows == 2:
         lines = (lines[0], " ".join(lines[1:]))
     yield Shown(tuple(encode(line) for line in (*lines, *[""] * rows))[:rows], None)

@@ -1,5 +1,6 @@
 """The pictures of the character display."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from services.alert.lcd import MARKS, PAGE_S, View
 from services.alert.outputs.bigfont import big
 from services.alert.outputs.panel import Picture, difference, encode, panel
+from services.bus.messages import Estimated
 from tests.alert.test_lcd import READINGS, entry
 
 SIZES = [(20, 4), (16, 2)]
@@ -53,8 +55,26 @@ def test_an_alarm_without_a_value_names_the_device_and_the_channel() -> None:
     assert panel(view(entry(value=None, word="LOST")), 20, 4).picture[2].strip() == b"pack-1"
 
 
-def test_a_question_comes_before_everything() -> None:
-    asked = panel(view(HOT, question=("Pair phone?", "482913", "press=yes hold=no")), 20, 4)
+def test_until_all_is_acknowledged_there_is_nothing_else_to_read() -> None:
+    waits, seen = entry(), entry(state="acknowledged_active", acknowledged=True)
+    assert all(panel(view(waits, seen, t=t), 20, 4).entry for t in range(0, 10 * PAGE_S, PAGE_S))
+    assert [panel(view(seen, t=t), 20, 4).entry for t in range(0, 2 * PAGE_S, PAGE_S)] == [seen, None]
+
+
+def test_estimates_have_their_pages() -> None:
+    known = {"pack-1": {"soc": Estimated(value=0.61, error=0.01)}}
+    pages = {panel(replace(view(t=t), estimates=known), 20, 4).picture[1].strip() for t in range(0, 2 * PAGE_S, PAGE_S)}
+    assert pages == {b"pack-1", b"pack-1 est."}
+
+
+def test_a_question_takes_turns_with_alarms_only() -> None:
+    question = ("Pair phone?", "482913", "press=yes hold=no")
+    first, then = (panel(view(HOT, t=t, question=question), 20, 4) for t in (0, PAGE_S))
+    assert first.entry is None
+    assert then.entry is HOT
+    later = {panel(view(t=t, question=question), 20, 4).picture[1].strip() for t in range(0, 20, 2)}
+    assert later == {b"482913"}
+    asked = first
     assert [row.strip(b" *") for row in asked.picture] == [b"Pair phone?", b"482913", b"press=yes hold=no", b""]
     assert asked.entry is None
     small = panel(view(HOT, question=("Pair phone?", "482913", "press=yes")), 16, 2)
