@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.hardware.edge import AT_REST, SERVICES, WARM, Edge
 from tests.hardware.rig import cache
 from tests.hardware.rig.bench import Bench
 
 BROKER = 1883
+START_S = 120.0  # emulated, four Pythons at once
 PATIENCE_S = 1500  # building the root file system is in it
 
 
@@ -27,3 +29,17 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with bench:
         bench.pi.plug_board()
         yield bench
+
+
+@pytest.fixture(scope="session")
+def edge(bench: Bench) -> Iterator[Edge]:
+    """Our services at work on the bench, healthy, with BlueZ on the air; nothing is started twice on one machine."""
+    bench.adc.ain = list(AT_REST)
+    for probe in bench.probes:
+        probe.celsius = WARM
+    bench.pi.switch_radio_on()
+    edge = Edge(bench)
+    edge.start()
+    with edge.listening():
+        edge.wait(lambda: set(SERVICES) <= edge.status.keys() and edge.healthy(), START_S, "services and good rows")
+        yield edge

@@ -23,7 +23,7 @@ class Bus(I2C):  # type: ignore[misc]  # Any
 
 
 adc = ADS1115(Bus(1), gain=1)
-said["volt"] = [round(adc.read(pin) * 4.096 / 32768, 3) for pin in range(4)]
+said["volt"] = [round(adc.read(4 + pin) * 4.096 / 32768, 3) for pin in range(4)]
 
 display = CharLCD("PCF8574", 0x27, port=1, cols=20, rows=4, charmap="A00")
 display.write_string("virtual Pi\r\nrow two")

@@ -24,6 +24,8 @@ UNIT
   exec /sbin/init
 fi
 mkdir -p /dev/pts /dev/shm
+ln -s /proc/self/fd /dev/fd
+for n in 0:stdin 1:stdout 2:stderr; do ln -s "fd/${n%:*}" "/dev/${n#*:}"; done
 mount -t tmpfs tmp /tmp
 mount -t devpts devpts /dev/pts
 mount -t tmpfs shm /dev/shm

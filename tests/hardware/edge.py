@@ -1,0 +1,183 @@
+"""Our own edge services in the virtual Pi, from the wheel, and what a person and a listener see of them."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tests.hardware.rig.bench import Bench
+from tests.hardware.rig.phone import until
+from tests.mqtt import Client
+
+BROKER: Final = 1883
+BUZZER, BUTTON, GREEN, AMBER, RED = 2, 3, 4, 5, 6
+DATA: Final = "/var/lib/emberwatch"
+SERVICES: Final = ("sensor", "inference", "alert")
+SETTINGS: Final = f"""
+bus: {{node: pi, data_dir: {DATA}}}
+sensor: {{source: pi, pi: /etc/emberwatch/pi.yaml, clock: ntp}}
+alert:
+  display_file: /run/lcd.txt
+  lcd: {{bus: 1, address: 0x27, size: 20x4}}
+  lamp: {{green: {GREEN}, amber: {AMBER}, red: {RED}}}
+  buzzer: {{pin: {BUZZER}}}
+  button: {{pin: {BUTTON}}}
+  bluetooth: {{}}
+"""
+WIRING: Final = """
+chips: {adc-1: {kind: ads1115}}
+w1: {resolution: 9, max_age_s: 6}
+probes: {front: {id: 28-0000012345ab}, back: {id: 28-0000012345cd}}
+devices:
+  pack-1:
+    period_s: 1.0
+    channels:
+      voltage: {chip: adc-1, pin: 0, divider: {top: 56k, bottom: 10k}}
+      current: {chip: adc-1, pin: 1, hall: {volt_per_ampere: 40m, zero_volt: 1.5}}
+      cell_voltages:
+        - {chip: adc-1, pin: 2, divider: {top: 10k, bottom: 10k}}
+        - {chip: adc-1, pin: 3, divider: {top: 10k, bottom: 10k}}
+      temperatures: [{probe: front}, {probe: back}]
+"""
+WAIT_FOR_BROKER: Final = f"""
+for n in $(seq 200); do (: </dev/tcp/127.0.0.1/{BROKER}) 2>/dev/null && exit; sleep 0.1; done
+tail /run/*.log; exit 1
+"""
+AT_REST: Final = [1.12, 1.5, 1.85, 1.84]  # at the converter's pins [V]: 7.39 V, 0 A, 3.70 V, 3.68 V
+WARM: Final = 21.5  # degC
+ENVIRONMENT: Final = {
+    "EMBERWATCH_CONFIG": "/etc/emberwatch/emberwatch.yaml",
+    "EMBERWATCH_DATA_DIR": DATA,
+    "EMBERWATCH_LOCAL_PORT": str(BROKER),
+    "EMBERWATCH_LOCAL_BIND": "0.0.0.0",  # QEMU's network: only this host can reach it
+    "EMBERWATCH_LOCAL_ANONYMOUS": "1",
+}
+
+
+@dataclass
+class Row:
+    """A telemetry sample and when it came (this host's steady clock)."""
+
+    at: float
+    boot: str
+    seq: int
+    channels: Mapping[str, Any]
+    quality: Mapping[str, str]
+
+
+@dataclass
+class Edge:
+    """The services of a bench, and a client of their broker."""
+
+    bench: Bench
+    client: Client | None = None
+    rows: list[Row] = field(default_factory=list)
+    alarms: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (rule, channel) -> present state
+    events: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    status: dict[str, dict[str, Any]] = field(default_factory=dict)
+    topics: dict[str, dict[str, Any]] = field(default_factory=dict)  # the latest payload of each
+    pids: dict[str, int] = field(default_factory=dict)
+    _read: int = 0
+
+    def start(self) -> None:
+        """Broker and services, as the units of deploy/pi start them."""
+        machine = self.bench.pi.machine
+        machine.write("/etc/emberwatch/emberwatch.yaml", SETTINGS)
+        machine.write("/etc/emberwatch/pi.yaml", WIRING)
+        self.pids["broker"] = machine.start("local", "sh /opt/emberwatch/mosquitto/start local", ENVIRONMENT)
+        for name in SERVICES:
+            self.pids[name] = machine.start(name, f"python3 -m services.{name}", ENVIRONMENT)
+        machine.run(WAIT_FOR_BROKER)
+
+    def restart(self) -> None:
+        """After a power cut: boot, plug, start."""
+        pi = self.bench.pi
+        pi.machine.boot()
+        pi.plug_board()
+        self.rows, self.alarms, self.events, self.status, self.topics = [], {}, [], {}, {}
+        self.start()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        with Client(self.bench.pi.machine.ports[BROKER]) as client:
+            self.client, self._read = client, 0
+            client.subscribe("emberwatch/#")
+            yield
+        self.client = None
+
+    def logs(self) -> str:
+        return self.bench.pi.machine.run("tail -n 40 /run/*.log").out
+
+    def memory(self) -> dict[str, float]:
+        """Resident memory of each process [MB]."""
+        pids = " ".join(f"{name}:{pid}" for name, pid in self.pids.items())
+        said = self.bench.pi.machine.run(
+            f"for p in {pids}; do echo ${{p%:*}} $(awk '/VmRSS/{{print $2}}' /proc/${{p#*:}}/status); done"
+        )
+        return {name: int(kb) / 1024 for name, kb in (line.split() for line in said.out.splitlines())}
+
+    def listen(self) -> None:
+        """Take in what has come since."""
+        assert self.client is not None
+        messages = self.client.messages
+        for message in messages[self._read :]:
+            self._take(message.topic, message.payload)
+        self._read = len(messages)
+
+    def _take(self, topic: str, payload: bytes | bytearray) -> None:
+        if not payload:
+            return
+        fields = json.loads(payload)
+        self.topics[topic] = fields
+        _, _, _, device, kind, name = topic.split("/", 5)
+        if kind == "telemetry" and device == "pack-1":
+            self.rows.append(
+                Row(time.monotonic(), fields["boot"], fields["seq"], fields["channels"], fields.get("quality", {}))
+            )
+        elif kind == "alarm":
+            for channel, alarm in fields.get("alarms", {"": fields}).items():
+                self.alarms[name, channel] = alarm
+        elif kind == "event":
+            self.events.append((time.monotonic(), fields))
+        elif kind == "status":
+            self.status[name] = fields
+
+    def wait(self, look: Callable[[], bool], timeout_s: float, what: str) -> float:
+        """Listen until it is so; return how long that took [s]. Raises TimeoutError with the latest rows and alarms."""
+        started = time.monotonic()
+
+        def seen() -> bool:
+            self.listen()
+            return look()
+
+        try:
+            until(seen, timeout_s, what)
+        except TimeoutError as error:
+            active = {key: alarm.get("text") for key, alarm in self.alarms.items() if alarm.get("active")}
+            raise TimeoutError(
+                f"{error}\n{self.rows[-3:]}\nactive: {active}\n{self.bench.rows}\n{self.logs()}"
+            ) from None
+        return time.monotonic() - started
+
+    def wait_for_rows(self, n: int) -> None:
+        """The next n rows."""
+        first = len(self.rows)
+        self.wait(lambda: len(self.rows) >= first + n, 10.0 + 3 * n, f"{n} rows")
+
+    def seqs(self, boot: str) -> list[int]:
+        """Of the telemetry that came from this process start."""
+        return [row.seq for row in self.rows if row.boot == boot]
+
+    def active(self, rule: str, channel: str) -> bool:
+        one = self.alarms.get((rule, channel)) or self.alarms.get((rule, ""), {})
+        named = (one.get("evidence") or {}).get("channel", channel)
+        return bool(one.get("active")) and named == channel
+
+    def quality(self, channel: str) -> str:
+        """Of the latest row; `good`, or why not."""
+        return self.rows[-1].quality.get(channel, "good") if self.rows else "no row yet"
+
+    def healthy(self) -> bool:
+        return bool(self.rows) and not self.rows[-1].quality
