@@ -18,7 +18,7 @@ PACKAGES: Final = {  # module -> (what for, extra)
     "w1thermsensor": ("DS18B20", "pi"),
     "RPLCD": ("display", "pi"),
     "gpiozero": ("LED, button, buzzer", "pi"),
-    "dbus_next": ("Bluetooth to phones", "pi"),
+    "dbus_fast": ("Bluetooth to phones", "pi"),
 }
 FREE_MIN: Final = 1e9  # bytes; the journals' ring takes half of it
 BROKER: Final = "mosquitto"
