@@ -16,7 +16,7 @@ from services.alert.lcd import View
 from services.alert.outputs.ble import bthome
 from services.alert.outputs.ble.alarms import REVISIONS, Token, read_token
 from services.alert.outputs.ble.attributes import Node, Service, Tree, Write, ours, readings
-from services.alert.outputs.ble.bluez import Bluez
+from services.alert.outputs.ble.bluez import Bluez, BluezError
 from services.alert.outputs.ble.bytes import read_current_time
 from services.alert.outputs.ble.objects import Advertisement, Agent, Application, address, refused
 from services.alert.outputs.ble.pairing import Pairing
@@ -30,6 +30,7 @@ RETRY_S: Final = 2.0
 CHECK_S: Final = 5.0
 ADVERTISE_S: Final = 5.0  # readings change each second; an alarm is advertised at once
 ROOT: Final = "/org/emberwatch"
+PHONES, BEACON = f"{ROOT}/advertisement0", f"{ROOT}/advertisement1"
 NO_ALARM, REFUSED, CLOCK_SET = 0x81, 0x82, 0x80  # ATT errors; 0x80 of Current Time: data field ignored
 SetClock = Callable[[float], str | None]
 """Sets the computer's clock to s since 1970; returns why not."""
@@ -60,6 +61,7 @@ class Bluetooth:
         self._pairable = False
         self._registered: list[str] = []  # the shape of what BlueZ knows
         self._generation = 0
+        self._standing: set[str] = set()  # advertisements that BlueZ has taken
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._fault: str | None = "not ready yet"
@@ -126,7 +128,8 @@ class Bluetooth:
             self._pairing.trusted = await bluez.trusted()
             await self._allow_pairing(bluez)
             await self._register(bus, bluez)
-            advertisements = await self._begin_advertising(bus, bluez)
+            await self._begin_advertising(bus, bluez)
+            connections = bluez.connections
             log.info("output bluetooth: %s advertises", self._settings.adapter)
             self._fault = None
             while True:
@@ -136,7 +139,10 @@ class Bluetooth:
                     await self._allow_pairing(bluez)
                 if _shape(self._services) != self._registered:
                     await self._register(bus, bluez)
-                await bluez.check(advertisements)
+                if connections != bluez.connections:
+                    connections = bluez.connections
+                    await self._advertise_again(bluez)
+                await bluez.check(len(self._standing))
         finally:
             bus.disconnect()
 
@@ -167,8 +173,8 @@ class Bluetooth:
         await bluez.register_application(application.path)
         self._application, self._registered = application, shape
 
-    async def _begin_advertising(self, bus: MessageBus, bluez: Bluez) -> int:
-        """One advertisement for phones and, where there is room for it, one for Home Assistant; returns how many."""
+    async def _begin_advertising(self, bus: MessageBus, bluez: Bluez) -> None:
+        """One advertisement for phones and, where there is room for it, one for Home Assistant."""
         name = self._settings.name or f"Emberwatch {self._node.name}"[:20]
         wanted = [Advertisement("peripheral", name, (ours(1), "180f", "181a"))]
         self._beacon = None
@@ -176,10 +182,26 @@ class Bluetooth:
             data = bthome.advertisement(readings(self._view))
             self._beacon = Advertisement("broadcast", data={bthome.UUID: data})
             wanted.append(self._beacon)
-        for number, advertisement in enumerate(wanted):
-            bus.export(f"{ROOT}/advertisement{number}", advertisement)
-            await bluez.register_advertisement(f"{ROOT}/advertisement{number}")
-        return len(wanted)
+        self._standing = set()
+        for place, advertisement in zip((PHONES, BEACON), wanted, strict=False):
+            bus.export(place, advertisement)
+            await bluez.register_advertisement(place)
+            self._standing.add(place)
+
+    async def _advertise_again(self, bluez: Bluez) -> None:
+        """For the next phone: with extended advertising the kernel ends what a phone has connected to until it goes.
+
+        An adapter that cannot advertise beside a connection says no; it is asked again at the next change.
+        """
+        if PHONES in self._standing:
+            await bluez.unregister_advertisement(PHONES)
+            self._standing.discard(PHONES)
+        try:
+            await bluez.register_advertisement(PHONES)
+        except BluezError as error:
+            log.info("output bluetooth: beside this connection nothing is advertised: %s", error)
+        else:
+            self._standing.add(PHONES)
 
     def _advertise(self, now: float) -> None:
         if self._beacon is not None and now - self._advertised >= ADVERTISE_S:

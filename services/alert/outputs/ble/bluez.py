@@ -34,12 +34,14 @@ class Bluez:
     Attributes:
         lost: BlueZ has gone or was started anew: what was registered is forgotten.
         paired: paths of devices that have just paired; take them out.
+        connections: how often somebody has connected or gone.
     """
 
     def __init__(self, bus: MessageBus, adapter: str, news: asyncio.Event) -> None:
         self._bus, self._adapter, self._news = bus, f"/org/bluez/{adapter}", news
         self.lost = False
         self.paired: list[str] = []
+        self.connections = 0
 
     async def watch(self) -> None:
         """Notice from now on when BlueZ comes and goes, and who pairs."""
@@ -57,8 +59,11 @@ class Bluez:
             self.lost = True
             self._news.set()
         elif message.member == "PropertiesChanged" and message.body[0] == DEVICE:
-            paired = message.body[1].get("Paired")
-            if paired is not None and paired.value and message.path is not None:
+            changed = message.body[1]
+            if "Connected" in changed:
+                self.connections += 1
+                self._news.set()
+            if "Paired" in changed and changed["Paired"].value and message.path is not None:
                 self.paired.append(message.path)
                 self._news.set()
 
@@ -97,6 +102,9 @@ class Bluez:
 
     async def register_advertisement(self, path: str) -> None:
         await self._ask(BLUEZ, self._adapter, ADVERTISING, "RegisterAdvertisement", "oa{sv}", path, {})
+
+    async def unregister_advertisement(self, path: str) -> None:
+        await self._ask(BLUEZ, self._adapter, ADVERTISING, "UnregisterAdvertisement", "o", path)
 
     async def rooms(self) -> int:
         """How many more advertisements the adapter takes."""

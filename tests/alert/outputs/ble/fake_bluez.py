@@ -87,10 +87,17 @@ class Advertising(ServiceInterface):
     @dbus_method()
     async def RegisterAdvertisement(self, path: DBusObjectPath, options: DBusDict) -> None:
         properties = "org.freedesktop.DBus.Properties"
+        if self._bluez.phone.connected and not self._bluez.advertises_beside_a_connection:
+            raise DBusError("org.bluez.Error.Failed", "Failed to register advertisement")
         told = await self._bluez.ask(path, properties, "GetAll", "s", "org.bluez.LEAdvertisement1")
         self._bluez.advertisements[path] = {name: value.value for name, value in told.items()}
         power = Variant("n", 4)
         await self._bluez.ask(path, properties, "Set", "ssv", "org.bluez.LEAdvertisement1", "TxPower", power)
+
+    @dbus_method()
+    def UnregisterAdvertisement(self, path: DBusObjectPath) -> None:
+        if self._bluez.advertisements.pop(path, None) is None:
+            raise DBusError("org.bluez.Error.DoesNotExist", "Does Not Exist")
 
 
 class AgentManager(ServiceInterface):
@@ -110,7 +117,7 @@ class AgentManager(ServiceInterface):
 class Phone(ServiceInterface):
     def __init__(self) -> None:
         super().__init__("org.bluez.Device1")
-        self.paired = self.trusted = False
+        self.paired = self.trusted = self.connected = False
 
     @dbus_property(access=PropertyAccess.READ)
     def Paired(self) -> DBusBool:
@@ -124,6 +131,14 @@ class Phone(ServiceInterface):
     def Trusted(self, value: DBusBool) -> None:
         self.trusted = value
 
+    def connect(self, connected: bool = True) -> None:
+        self.connected = connected
+        self.emit_properties_changed({"Connected": connected})
+
+    @dbus_property(access=PropertyAccess.READ)
+    def Connected(self) -> DBusBool:
+        return self.connected
+
     def pair(self) -> None:
         self.paired = True
         self.emit_properties_changed({"Paired": True})
@@ -136,6 +151,7 @@ class FakeBluez:
         self._address = address
         self.adapter, self.phone = Adapter(), Phone()
         self.rooms = 5
+        self.advertises_beside_a_connection = True
         self.application: str | None = None
         self.agent: tuple[str, str] | None = None
         self.advertisements: dict[str, dict[str, Any]] = {}

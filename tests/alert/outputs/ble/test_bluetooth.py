@@ -259,6 +259,29 @@ async def test_with_room_for_one_advertisement_phones_come_first(dbus: str) -> N
         assert [a["Type"] for a in bluez.advertisements.values()] == ["peripheral"]
 
 
+async def test_a_second_phone_hears_it_while_the_first_is_connected(dbus: str) -> None:
+    async with FakeBluez(dbus) as bluez, running(dbus) as rig:
+        await rig.works()
+        phones = next(path for path, a in bluez.advertisements.items() if a["Type"] == "peripheral")
+        bluez.advertisements[phones] = {"Type": "ended"}  # by the kernel, at the connection: BlueZ counts it still
+        bluez.phone.connect()
+        await until(lambda: bluez.advertisements.get(phones, {}).get("Type") == "peripheral")
+        assert rig.output.fault is None
+
+
+async def test_an_adapter_that_advertises_beside_no_connection_does_so_again_after_it(dbus: str) -> None:
+    async with FakeBluez(dbus) as bluez, running(dbus) as rig:
+        await rig.works()
+        bluez.advertises_beside_a_connection = False
+        bluez.phone.connect()
+        await until(lambda: len(bluez.advertisements) == 1)
+        application = bluez.application
+        await asyncio.sleep(3 * bluetooth.CHECK_S)
+        assert (rig.output.fault, bluez.application) == (None, application), "the connected phone is not disturbed"
+        bluez.phone.connect(False)
+        await until(lambda: len(bluez.advertisements) == 2)
+
+
 async def test_no_adapter_is_a_named_fault(dbus: str) -> None:
     bluez = FakeBluez(dbus)
     async with bluez, running(dbus) as rig:
