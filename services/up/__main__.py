@@ -19,6 +19,7 @@ from services.bus.installation import FolderLock
 from services.bus.messages import Status
 from services.bus.settings import BusSettings
 from services.sensor.recorded import open_recording
+from services.sensor.simulated.config import load_config
 from services.up import ports as port_choice
 from services.up.settings import UpSettings, add_arguments, from_arguments
 from services.up.summary import complete
@@ -30,9 +31,7 @@ console = Console(stderr=True, soft_wrap=True)
 
 async def up(settings: UpSettings, stop: asyncio.Event) -> int:
     # what can be known to be wrong is said before anything is started
-    recording = await asyncio.to_thread(open_recording, settings.replay, settings.map)
-    identity = await asyncio.to_thread(recording.identity, BusSettings.load().node, settings.device)
-    del recording  # the sensor holds it
+    identity = await asyncio.to_thread(_check_source, settings)
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -47,6 +46,15 @@ async def up(settings: UpSettings, stop: asyncio.Event) -> int:
         return await _run(settings, identity, stop)
     finally:
         lock.release()
+
+
+def _check_source(settings: UpSettings) -> str:
+    """The recording's identity; "" of a simulation, which is new each time. Raises what is wrong with the file."""
+    if settings.simulation is not None:
+        load_config(settings.simulation)
+        return ""
+    recording = open_recording(settings.replay, settings.map)
+    return recording.identity(BusSettings.load().node, settings.device)  # the sensor opens it anew
 
 
 async def _run(settings: UpSettings, identity: str, stop: asyncio.Event) -> int:
@@ -109,10 +117,14 @@ def which(sensor: Status, identity: str) -> str:
 
 def _greeting(system: System, identity: str) -> str:
     ports, settings = system.ports, system.settings
-    lines = [
+    replaying = (
         f"replaying {settings.replay.name}{which(system.statuses['sensor'], identity)} at "
         + ("full speed" if settings.speed == "max" else f"{settings.speed} times its speed")
-        + f" as node {system.node}, device {settings.device}",
+        + f" as node {system.node}, device {settings.device}"
+    )
+    simulating = f"simulating {settings.simulation} as node {system.node}"
+    lines = [
+        replaying if settings.simulation is None else simulating,
         f"REST       http://127.0.0.1:{ports['ingest']}/docs",
         f"MQTT       mosquitto_sub -p {ports['gateway']} -t 'emberwatch/v1/#' -v",
         f"LCD        {settings.data / 'edge' / 'lcd.txt'}",
@@ -120,7 +132,8 @@ def _greeting(system: System, identity: str) -> str:
     ]
     if not settings.until_done:
         lines.insert(0, f"[bold]dashboard  http://127.0.0.1:{ports['dashboard']}[/bold]")
-        lines.append("When the recording ends it begins again.")
+        if settings.simulation is None:
+            lines.append("When the recording ends it begins again.")
         lines.append("Ctrl-C stops everything; the data stays.")
     return "\n".join(lines)
 

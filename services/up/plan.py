@@ -95,10 +95,7 @@ def services(
         "alert": edge | {"EMBERWATCH_ROLE": "edge"},
         "inference": edge,
         "alert-cloud": cloud("alert") | {"EMBERWATCH_ROLE": "cloud"},
-        "sensor": edge
-        | {"EMBERWATCH_REPLAY": str(settings.replay), "EMBERWATCH_DEVICE": settings.device}
-        | {"EMBERWATCH_SPEED": settings.speed, "EMBERWATCH_REPEAT": str(not settings.until_done)}
-        | ({"EMBERWATCH_MAP": settings.map} if settings.map else {}),
+        "sensor": edge | _source(settings),
         "dashboard": cloud("dashboard") | {"EMBERWATCH_API_URL": api, "EMBERWATCH_HTTP_PORT": str(ports["dashboard"])},
     }
     if settings.until_done:
@@ -107,6 +104,15 @@ def services(
     return {
         name: Process(name, _module(name), environment, listens.get(name)) for name, environment in environments.items()
     }
+
+
+def _source(settings: UpSettings) -> dict[str, str]:
+    """What the sensor is told of where its readings come from."""
+    if settings.simulation is not None:
+        return {"EMBERWATCH_SOURCE": "simulated", "EMBERWATCH_SIMULATED": str(settings.simulation)}
+    told = {"EMBERWATCH_REPLAY": str(settings.replay), "EMBERWATCH_DEVICE": settings.device}
+    told |= {"EMBERWATCH_SPEED": settings.speed, "EMBERWATCH_REPEAT": str(not settings.until_done)}
+    return told | ({"EMBERWATCH_MAP": settings.map} if settings.map else {})
 
 
 def _module(name: str) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ class System:
         if "dashboard" in services:
             await self._spawn(services["dashboard"])
             await self._listening(services["dashboard"])
-        await self._online("sensor", replaying=True)
+        await self._online("sensor", replaying=settings.simulation is None)
 
     # --- processes --------------------------------------------------------------------------------------------------
 

@@ -11,13 +11,12 @@ from services.sensor.simulated.cell import Cell, reference_cell
 from services.sensor.simulated.duty import Charger, Drives, drive_current
 from services.sensor.simulated.faults import apply, remember
 from services.sensor.simulated.measuring import ADS1115_STEPS, Sensors, quantize
-from services.sensor.simulated.pack import Build, Packs
+from services.sensor.simulated.pack import KG_PER_AH, Build, Packs
 from training.simulation.fleet import CELLS, NOMINAL_AH, SHUNT_A, STEP_S, Fleet, Session, Vehicle
 
 Floats = NDArray[np.float32]
 
 BATCH: Final = 64  # packs; their arrays stay in the cache
-CELL_KG: Final = 0.0136 * NOMINAL_AH  # an LG M50 of 5 Ah weighs 68 g
 COOLING_PASSIVE, COOLING_ACTIVE = 0.12, 0.8  # W/K from a cell
 CONDUCTION: Final = 0.4  # W/K to a neighbour
 COOLANT_ACTIVE: Final = 22.0  # degC
@@ -64,7 +63,7 @@ class _Batch:
             resistance=(wear * np.stack([v.resistance for v, _ in wanted])).astype(np.float32),
             soc=np.zeros((len(wanted), CELLS)),
             temperature=(ambient[:, None] + warm * profile).astype(np.float32),
-            mass_kg=CELL_KG,
+            mass_kg=KG_PER_AH * NOMINAL_AH,
             cooling_w_k=cooling.astype(np.float32),
             conduction_w_k=CONDUCTION,
             coolant=np.where(active, COOLANT_ACTIVE, ambient).astype(np.float32),

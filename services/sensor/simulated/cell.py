@@ -3,7 +3,7 @@
 An equivalent circuit of the LG M50 (21700, NMC 811 against graphite-SiOx, 5 Ah), fitted to PyBaMM's SPMe with the
 parameter set OKane2022 by `python -m training simulation fit`; docs/simulation.md has its figures.
 
-    v = Up(s + p) - Un(s + n) + ohmic i + electrolyte i_fast + eta(i / i0p) + eta(i / i0n)
+    v = Up(s + p) - Un(s + n) + ohmic i + (electrolyte + bend i_fast) i_fast + eta(i / i0p) + eta(i / i0n)
     p = p_now i + p_fast i_fast + p_slow i_slow,  n = n_now i + n_fast i_fast,  eta(x) = 2 RT/F asinh(x / 2)
 
 s is the SoC by charge, i the current, i_fast and i_slow the currents through the two RC pairs. What an RC pair adds is
@@ -34,12 +34,13 @@ PARAMETERS: Final = (
     "negative_fast",
     "ohmic",  # [ohm]
     "electrolyte",
+    "electrolyte_bend",  # what the electrolyte adds to that where its salt runs out [ohm / A]
     "exchange_positive",  # exchange current in the middle of the electrode's range [A]
     "exchange_negative",
     "salt_negative",  # how charging drains the salt there [1 / A]
     "salt_positive",
 )
-SIGNED: Final = ("positive_now", "negative_now")  # may be of any sign: not interpolated by logarithm
+SIGNED: Final = ("positive_now", "negative_now", "electrolyte_bend")  # not interpolated by logarithm
 FINE: Final = 0.25  # degC, step of the tables over temperature
 COLDEST, HOTTEST = -10.0, 60.0  # degC; outside the end's values hold
 

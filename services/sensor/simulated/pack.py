@@ -16,6 +16,8 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 REFRESH: Final = 16  # steps; 160 s of a fleet's snippets, in which a healthy cell warms by less than 1 degC
+HEAT_CAPACITY: Final = 950.0  # J/(kg K)
+KG_PER_AH: Final = 0.0136  # an LG M50 of 5 Ah weighs 68 g
 GAS: Final = 8.314462618
 FARADAY: Final = 96485.33212
 KELVIN: Final = 273.15
@@ -55,7 +57,6 @@ class Build:
     cooling_w_k: Floats
     conduction_w_k: float
     coolant: Floats
-    heat_capacity: float = 950.0  # J/(kg K)
 
 
 class Packs:
@@ -74,7 +75,7 @@ class Packs:
         self.soc, self.temperature = build.soc.copy(), build.temperature.astype(np.float32)
         self.cooling_w_k, self.coolant = build.cooling_w_k.copy(), build.coolant.copy()
         self.conduction_w_k, self._mass_kg = build.conduction_w_k, build.mass_kg
-        self._heat_j_k = build.mass_kg * build.heat_capacity
+        self._heat_j_k = build.mass_kg * HEAT_CAPACITY
         self.leak_s, self.joint_ohm = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self.unreacted = np.ones(shape, np.float32)
         self.melted = np.zeros(shape, np.bool_)
@@ -119,7 +120,10 @@ class Packs:
         kept += self._transfer(worn, p["two_i0n"], c, p["salt_negative"], -1.0, d)
         kept *= p["two_thermal"]
         self._add(kept, worn, p["ohmic"], a)
-        self._add(kept, self._fast, p["electrolyte"], a)
+        np.multiply(self._fast, p["electrolyte_bend"], out=a)
+        a += p["electrolyte"]
+        a *= self._fast
+        kept += a
         np.add(potential, kept, out=self.inside)
         if self.melted.any():
             self.inside[self.melted] *= np.float32(MELTED)
@@ -172,8 +176,7 @@ class Packs:
         shape *= work
         shape *= two_i0
         np.divide(load, shape, out=shape)
-        np.arcsinh(shape, out=shape)
-        return shape
+        return _asinh(shape, work)
 
     def _look_up(self, dt: float) -> None:
         """What depends on temperature or step time."""
@@ -224,3 +227,14 @@ class Packs:
             left = left * (1 - share)
         self.temperature[hot], self.unreacted[hot] = kelvin - KELVIN, left
         self.melted |= self.temperature > SEPARATOR_MELTS
+
+
+def _asinh(values: Floats, work: Floats) -> Floats:
+    """In place, by log and sqrt: a third of the time of NumPy's own, 1e-7 off."""
+    np.square(values, out=work)
+    work += 1.0
+    np.sqrt(work, out=work)
+    work += np.abs(values)
+    np.log(work, out=work)
+    np.copysign(work, values, out=values)
+    return values
