@@ -199,7 +199,8 @@ class Calibration:
         def fields(c: Correction | None) -> dict[str, Any] | None:
             if c is None:
                 return None
-            return {"intercept": c.intercept, "slopes": c.slopes, "low": c.low, "high": c.high}
+            parts = {"slopes": c.slopes, "low": c.low, "high": c.high}
+            return {"intercept": _digits(c.intercept)} | {name: [_digits(x) for x in p] for name, p in parts.items()}
 
         fits = {
             name: {"all": fields(f.everything), "without": {p: fields(c) for p, c in f.without.items()}}
@@ -219,6 +220,10 @@ class Calibration:
             raise ConfigError(str(path), "file", error.strerror or str(error)) from None
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise ConfigError(str(path), "file", f"no calibration of charge balance: {error!r}") from None
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.7g}")
 
 
 def _fits(fields: dict[str, Any]) -> Fits:

@@ -151,7 +151,12 @@ def test_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
     made = calibrate(healthy, [kind("NCM811", "dst")] * len(healthy), protocols)
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps(made.to_dict()))
-    assert Calibration.load(path) == made
+    read = Calibration.load(path)
+    assert read.to_dict() == made.to_dict()
+    cycle = Cycle(0.1, 4.0, (3.5, 3.55, 1.0, 0.58, -1.0, 2.85))
+    for protocol in ("P0", "another"):
+        expected = made.leak(cycle, "NCM811", "dst", protocol)
+        assert read.leak(cycle, "NCM811", "dst", protocol) == pytest.approx(expected, abs=1e-6)
     fields = made.to_dict()
     wrong: list[dict[str, object]] = [{"terms": ["volts"]}, {"fits": {"NCM811 dst": {"all": {"intercept": 1}}}}]
     wrong.append({"fits": []})
