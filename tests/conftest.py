@@ -15,10 +15,10 @@ WHOLE = {"system", "up", "hardware"}  # each of these tests has the machine's po
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n 2`: what runs the whole system follows one after another on one worker, from the beginning, for it takes
-    longest; of the rest each file stays together."""
+    longest, the virtual Pi last, for it may still be built meanwhile; of the rest each file stays together."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group("system" if whole(item) else str(item.path)))
-    items.sort(key=lambda item: not whole(item))
+    items.sort(key=lambda item: (not whole(item), item.get_closest_marker("rig") is not None))
 
 
 def whole(item: pytest.Item) -> bool:

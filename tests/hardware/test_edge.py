@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 from bumble.att import ATT_Error, ErrorCode
 
+from services.alert.outputs.bigfont import big
 from services.alert.outputs.ble.attributes import ours
 from tests.hardware.edge import AMBER, AT_REST, BUTTON, GREEN, RED, SERVICES, WARM, Edge
 from tests.hardware.rig.bench import Bench
@@ -89,7 +90,9 @@ def test_a_phone_reads_is_notified_and_acknowledges_what_the_display_shows(edge:
     bench.probes[0].celsius = 70.0
     edge.wait(lambda: edge.active("over_temperature", "temperature_max"), 30, "the alarm")
     record = phone.notified(ALARM, lambda value: b"over_temperature" in value, 30)
-    until(lambda: any("HOT" in row for row in bench.rows), 10, "the display says HOT")
+    upper, _ = big("HOT")
+    until(lambda: bench.display.lcd.ddram.startswith(upper.rstrip()), 20, "the display says HOT in large letters")
+    until(lambda: "!over temperature" in bench.rows[1] and "UNACK" in bench.rows[3], 20, "and what it is")
     assert gpio.wait(RED, 1, 10)
     assert gpio.wait(RED, 0, 10)  # it blinks: nobody has acknowledged
     assert gpio.level(GREEN) == 0
@@ -106,6 +109,7 @@ def test_a_phone_reads_is_notified_and_acknowledges_what_the_display_shows(edge:
     answers = [event for _, event in edge.events if event["type"] == "acknowledged"]
     assert answers[-1]["by"].endswith("@bluetooth")
     until(lambda: stands_still(bench), 20, "the red light no longer blinks")
+    until(lambda: "!over temperature" in bench.rows[1] and bench.rows[3].endswith(" ACK"), 30, "the display says ACK")
 
     phone.disconnect()
     until(lambda: not phone.connected, 10, "disconnected")

@@ -1,5 +1,6 @@
 """The virtual Pi by hand.
 
+python -m tests.hardware.rig packages: install what is missing of this computer's packages (root).
 python -m tests.hardware.rig prepare: fetch and build what it is booted from (root; standard library only).
 python -m tests.hardware.rig run COMMAND ..: boot it with the bench plugged in, run the commands, print what they say.
 """
@@ -7,6 +8,7 @@ python -m tests.hardware.rig run COMMAND ..: boot it with the bench plugged in, 
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.hardware.rig import cache, system
@@ -14,22 +16,24 @@ from tests.hardware.rig import cache, system
 
 def main(arguments: list[str]) -> int:
     match arguments:
+        case ["packages"]:
+            return attempt(system.install_host_packages)
         case ["prepare"]:
-            return prepare()
+            return attempt(lambda: print(f"virtual Pi: {system.prepare()}"))
         case ["run", *commands] if commands:
             return run(commands)
     print(__doc__, file=sys.stderr)
     return 2
 
 
-def prepare() -> int:
+def attempt(work: Callable[[], None]) -> int:
     started = time.monotonic()
     try:
-        place = system.prepare()
+        work()
     except cache.NoRig as error:
         print(f"no virtual Pi: {error}", file=sys.stderr)
         return 1
-    print(f"virtual Pi: {place}, {time.monotonic() - started:.0f} s")
+    print(f"{time.monotonic() - started:.0f} s")
     return 0
 
 

@@ -1,14 +1,12 @@
 """The emulated machine: a Cortex-A76 that says it is a Raspberry Pi 5, and the line over which commands run in it."""
 
 import json
-import os
 import shlex
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -93,14 +91,12 @@ class Machine:
         ours = socket.socketpair()
         with ours[1], (self.place / "qemu.log").open("wb") as log:
             self._process = subprocess.Popen(
-                self._command(ours[1].fileno()),
+                ["setpriv", "--pdeathsig", "KILL", *self._command(ours[1].fileno())],  # never outlives this process
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=[ours[1].fileno()],
-                start_new_session=True,
             )
-        prefer(self._process.pid)
         self._line = ours[0]
         threading.Thread(target=self._read, args=(ours[0],), name="rig line", daemon=True).start()
         self._wait(0, BOOT_S)
@@ -191,13 +187,6 @@ class Machine:
                 raise GuestError(f"no answer from the machine:\n{said[-2000:]}\n{self.console[-3000:]}")
             answer: dict[str, Any] = self._answers.pop(number)
         return answer
-
-
-def prefer(process: int) -> None:
-    """Before others where root may say so: time in the guest is real time, however busy this computer is."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, process, -10)
-        Path(f"/proc/{process}/autogroup").write_text("-10")  # each session is scheduled as one
 
 
 def base_command() -> list[str]:
