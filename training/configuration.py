@@ -54,7 +54,7 @@ def load_plan(name: str, changes: Sequence[str] = ()) -> Plan:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.yaml")))
         raise ConfigError(str(path), "file", f"is not there; there are {known}")
-    content = _fields(path) | parse_changes(changes)
+    content = merge(_fields(path), parse_changes(changes))
     head = check(Head, {key: content.pop(key) for key in Head.model_fields if key in content}, path)
     module = find("trainers", head.trainer, path)
     return Plan(head, module, check(module.Config, content, path))
@@ -63,7 +63,7 @@ def load_plan(name: str, changes: Sequence[str] = ()) -> Plan:
 def study_config(name: str, module: ModuleType, changes: Sequence[str] = ()) -> Any:
     """The configuration of a study: its file, or the defaults of its `Config`. Raises ConfigError."""
     path = STUDIES / f"{name}.yaml"
-    return check(module.Config, (_fields(path) if path.exists() else {}) | parse_changes(changes), path)
+    return check(module.Config, merge(_fields(path) if path.exists() else {}, parse_changes(changes)), path)
 
 
 def find(folder: str, name: str, where: Path | str) -> ModuleType:
@@ -83,17 +83,29 @@ def names(folder: str) -> list[str]:
     return sorted(p.stem for p in (ROOT / "training" / folder).glob("*.py") if not p.stem.startswith("_"))
 
 
+def merge(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The content with the changes over it, mapping by mapping."""
+    merged = dict(content)
+    for key, value in changes.items():
+        inside = merged.get(key)
+        merged[key] = merge(inside, value) if isinstance(inside, dict) and isinstance(value, dict) else value
+    return merged
+
+
 def parse_changes(changes: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` each. Raises ConfigError."""
+    """`KEY=VALUE` each, values are YAML; `recipe.seed=3` is within `recipe`. Raises ConfigError."""
     found: dict[str, Any] = {}
     for change in changes:
         key, sign, value = change.partition("=")
         if not sign or not key:
             raise ConfigError("--set", change, "expected KEY=VALUE")
         try:
-            found[key] = yaml.safe_load(value)
+            nested = yaml.safe_load(value)
         except yaml.YAMLError:
             raise ConfigError("--set", key, f"{value!r} is not YAML") from None
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        found = merge(found, nested)
     return found
 
 

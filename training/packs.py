@@ -16,7 +16,7 @@ from training.data.runs import HEALTHY, Run
 from training.data.windows import Windows, join
 from training.models.pack import CHANNELS
 from training.models.snippets import Snippets, scaled
-from training.simulation.fleet import CELLS, Fleet
+from training.simulation.fleet import Fleet
 
 SPANS: Final[Mapping[str, tuple[float, float]]] = {"train": (0.0, 0.6), "threshold": (0.6, 0.8), "test": (0.8, 1.0)}
 """Parts of a vehicle's healthy recording, by rows, in order of time. A window over a border belongs to none."""
@@ -61,14 +61,7 @@ def vehicles(path: Path, specs: Sequence[ChannelSpec], shape: WindowShape) -> di
 
 def simulated(fleet: Fleet, stride: int = fleets.STRIDE) -> Windows:
     """The fleet's windows with the columns of CHANNELS, as the service gives them."""
-    return as_channels(fleets.windows(fleet, stride))
-
-
-def as_channels(windows: Windows) -> Windows:
-    """A simulated fleet's windows as a bundle with CHANNELS sees them: voltage per cell."""
-    values = windows.values[:, :, [windows.columns.index(spec.name) for spec in CHANNELS]]
-    values[:, :, [i for i, spec in enumerate(CHANNELS) if spec.per]] /= CELLS
-    return replace(windows, values=values, columns=tuple(spec.name for spec in CHANNELS))
+    return fleets.as_channels(fleets.windows(fleet, stride), CHANNELS)
 
 
 def healthy(windows: Windows) -> Windows:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.inference.channels import ChannelSpec, PhaseReader
 from services.inference.phase import REST_S, Cell, Count, Phase, Phases
 
-CELL = Cell(capacity_ah=2.0, chemistry="nmc811")
+CELL = Cell(capacity_ah=2.0, chemistry="NCM811")  # the other spelling
 STEP_S = 10.0
 Known = tuple[int, int]  # direction, number
 
@@ -95,7 +95,7 @@ def test_columns_of_a_bundle() -> None:
     specs = [
         ChannelSpec(name="voltage", **scaler),
         ChannelSpec(name="slow", derived="c_rate_average", seconds=100.0, **scaler),
-        ChannelSpec(name="kind", derived="chemistry", among=("lfp", "nmc811"), **scaler),
+        ChannelSpec(name="kind", derived="chemistry", among=("LFP", "NMC811"), **scaler),
         ChannelSpec(name="direction", derived="phase", **scaler),
     ]
     reader = PhaseReader(specs, CELL)
@@ -105,8 +105,8 @@ def test_columns_of_a_bundle() -> None:
     values = [9.0, 0.0, 0.0, 0.0]
     reader.fill(values, phase)
     assert values == [9.0, pytest.approx(-0.5 * (1 - exp(-0.1))), 1.0, -1.0]
-    with pytest.raises(ValueError, match="chemistry lfp is not among nmc811"):
-        PhaseReader([specs[2].model_copy(update={"among": ("nmc811",)})], Cell(capacity_ah=1, chemistry="lfp"))
+    with pytest.raises(ValueError, match="chemistry LFP is not among NMC811"):
+        PhaseReader([specs[2].model_copy(update={"among": ("NMC811",)})], Cell(capacity_ah=1, chemistry="LFP"))
 
 
 @pytest.mark.parametrize(

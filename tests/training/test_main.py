@@ -31,7 +31,7 @@ def test_every_configuration_is_valid_and_names_its_bundle(path: Path) -> None:
 
 def test_a_wrong_key_is_named_with_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("trainer: dyad\ndata: d\nout: o\nstepz: 3\n")
+    path.write_text("trainer: cell\ndata: d\nout: o\nstepz: 3\n")
     assert error_of(["train", str(path)], capsys) == f"train: {path}: stepz: Extra inputs are not permitted"
 
 
@@ -53,7 +53,10 @@ def test_a_missing_trainer_and_data_set_name_those_that_are_there(
 
 def test_changes_are_yaml_and_go_over_the_file() -> None:
     assert parse_changes(["steps=5", "teacher=true"]) == {"steps": 5, "teacher": True}
-    assert load_plan("dyad-int8", ["seed=3"]).config.seed == 3
+    assert parse_changes(["recipe.seed=3", "recipe.steps=5"]) == {"recipe": {"seed": 3, "steps": 5}}
+    assert load_plan("cell-int8", ["seed=3"]).config.seed == 3
+    before, after = load_plan("dyad-int8").config.recipe, load_plan("dyad-int8", ["recipe.seed=3"]).config.recipe
+    assert after == before.model_copy(update={"seed": 3})
 
 
 def test_a_page_s_tables_are_replaced_and_a_table_that_nothing_makes_is_named(tmp_path: Path) -> None:

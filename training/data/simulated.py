@@ -14,7 +14,8 @@ is faulty when any of its runs is; `size` is the fault's present size (services/
 in km (constant in a window; for DyAD's head, no input).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -23,10 +24,11 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from services.inference.channels import ChannelSpec
 from training.data.errors import DataError
 from training.data.runs import FAULTY, HEALTHY, Floats, Run
 from training.data.windows import Windows, join
-from training.simulation.fleet import NOMINAL_AH, STEP_S, Fleet
+from training.simulation.fleet import CELLS, NOMINAL_AH, STEP_S, Fleet
 from training.simulation.sessions import Recording, record
 
 SOURCE: Final = "simulated"
@@ -163,3 +165,10 @@ def _table(recording: Recording) -> NDArray[np.float32]:
     mileage = recording.vehicle.km_at(recording.session.day)
     channels["mileage"] = np.full(len(moved), mileage, np.float32)
     return np.stack([channels[name] for name in COLUMNS], axis=1)
+
+
+def as_channels(windows: Windows, specs: Sequence[ChannelSpec]) -> Windows:
+    """A fleet's windows as a bundle with these columns sees them: voltage per cell."""
+    values = windows.values[:, :, [windows.columns.index(spec.name) for spec in specs]]
+    values[:, :, [i for i, spec in enumerate(specs) if spec.per]] /= CELLS
+    return replace(windows, values=values, columns=tuple(spec.name for spec in specs))

@@ -3,7 +3,8 @@
 What is judged, each by the product's own path (the shipped graph, services/inference's reduction and features):
 
 - window: 128 steps of 10 s that follow one another from the beginning of each charge and discharge,
-- run: the mean over the windows of a run (its charge and its discharge),
+- run: the sum over the windows of a run (its charge and its discharge) by the root of their number. The bundle's score
+  is 0 at the middle healthy window, so that evidence adds up; chosen on inner folds (docs/detection.md),
 - cycle: leak current by charge balance over the run (training/evaluation/charge_balance.py); open cycles are left out.
 
 Faulty are the runs of cell CS with `ohm` up to 200, healthy either all runs of cell BD ("bd") or the runs of CS itself
@@ -65,10 +66,10 @@ class Scored:
         return Scored(self.score[keep], self.unit[keep], self.protocol[keep], self.cell[keep], self.ohm[keep])
 
     def runs(self) -> "Scored":
-        """Mean over each run."""
+        """Sum over each run by the root of its number of windows."""
         _, first, of = np.unique(self.unit, return_index=True, return_inverse=True)
-        mean = np.bincount(of, self.score) / np.bincount(of)
-        return Scored(mean, self.unit[first], self.protocol[first], self.cell[first], self.ohm[first])
+        total = np.bincount(of, self.score) / np.sqrt(np.bincount(of))
+        return Scored(total, self.unit[first], self.protocol[first], self.cell[first], self.ohm[first])
 
 
 def evaluate(bundle_dir: Path, path: Path, console: Console) -> dict[str, Any]:

@@ -13,14 +13,13 @@ from rich.console import Console
 from services.inference.bundle import load_bundle
 from training.data.errors import DataError
 from training.data.runs import FAULTY, HEALTHY
-from training.data.simulated import read_fleet
+from training.data.simulated import as_channels, read_fleet
 from training.data.simulated import windows as fleet_windows
 from training.data.windows import Windows, read
 from training.evaluation.auroc import auroc
 from training.evaluation.folds import Outcome, judged
 from training.evaluation.scores import Scores, for_bundle, scores
 from training.evaluation.vehicles import separation
-from training.packs import as_channels
 
 SIZES: Final = 3  # faults are graded: groups of equal count
 SHORT: Final = "internal_short"  # the smaller the resistance the larger the fault
@@ -29,7 +28,7 @@ SHORT: Final = "internal_short"  # the smaller the resistance the larger the fau
 def evaluate(bundle_dir: Path, path: Path, console: Console) -> dict[str, Any]:
     """Raises BundleError, DataError."""
     bundle = load_bundle(bundle_dir)
-    windows = for_bundle(bundle, as_channels(read_windows(path, console)), path)
+    windows = for_bundle(bundle, as_channels(read_windows(path, console), bundle.manifest.channels), path)
     found = scores(bundle.run, windows)[0]
     return {"bundle": bundle.manifest.id, **figures(windows, found)}
 

@@ -15,6 +15,7 @@ from training.models.cell import CHEMISTRY, COLUMNS, VOLTAGE, Base, Net, Values,
 from training.models.leak import Deviations
 
 SHORTEST: Final = 64  # steps of a phase that a crop holds at least, where it reaches over an end
+STEP_H: Final = 10.0 / 3600.0
 CHUNK: Final = 256  # windows at once
 
 
@@ -25,7 +26,7 @@ class Recipe(BaseModel):
 
     width: int = Field(32, ge=2, le=256)
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
-    epochs: float = Field(15.0, gt=0)
+    epochs: float = Field(8.0, gt=0)
     batch: int = Field(80, ge=1)
     window: int = Field(128, ge=16)
     learning_rate: float = Field(6e-3, gt=0)
@@ -63,24 +64,31 @@ class Voltage:
 
 
 class CellWindows:
-    """Windows that follow one another without overlap from the beginning of each phase, and which phase each is of."""
+    """Windows from the beginning of each phase on, without overlap unless `stride` says so. of: each window's phase."""
 
-    def __init__(self, phases: Phases, which: NDArray[np.intp], capacities: dict[int, float], window: int) -> None:
-        step_h = 10.0 / 3600.0
-        scaled, hours, self.phase = [], [], []
+    def __init__(
+        self,
+        phases: Phases,
+        which: NDArray[np.intp],
+        capacities: dict[int, float],
+        window: int,
+        stride: int | None = None,
+    ) -> None:
+        scaled: list[Values] = []
+        hours: list[NDArray[np.float64]] = []
+        of: list[int] = []
         for i in which:
-            first, count = phases.first[i], phases.length[i] // window
-            if count == 0:
-                continue
-            values = phases.values[first : first + count * window]
-            scaled.append(scale(values).reshape(count, window, -1))
-            hours.append(np.cumsum(values[:, VOLTAGE] * step_h).reshape(count, window))
-            self.phase += [i] * count
-        self.scaled = np.concatenate(scaled)
-        self.volt_hours = np.concatenate(hours).astype(np.float64)
+            first, length = int(phases.first[i]), int(phases.length[i])
+            values = phases.values[first : first + length]
+            ready, counted = scale(values), np.cumsum(values[:, VOLTAGE].astype(np.float64) * STEP_H)
+            for begin in range(0, length - window + 1, stride or window):
+                scaled.append(ready[begin : begin + window])
+                hours.append(counted[begin : begin + window])
+                of.append(int(i))
+        self.scaled, self.volt_hours = np.stack(scaled), np.stack(hours)
         chemistry = np.round(0.5 * self.scaled[:, 0, CHEMISTRY] + 0.5).astype(int)
         self.capacity = np.array([capacities[c] for c in chemistry])
-        self.of = np.array(self.phase, dtype=np.intp)
+        self.of = np.array(of, dtype=np.intp)
 
     def __len__(self) -> int:
         return len(self.scaled)

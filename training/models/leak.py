@@ -102,6 +102,10 @@ class Head:
         beyond = self.strange[1] + UNLIKE * (table[:, SQUARE] - self.strange[0])
         return np.asarray(np.maximum(self.odds(table), beyond))
 
+    def less(self, amount: float) -> "Head":
+        """The same with every score lower by `amount`."""
+        return Head(self.weight, self.bias - amount, (self.strange[0], self.strange[1] - amount))
+
     def odds(self, table: Floats) -> Floats:
         return np.asarray(table @ self.weight + self.bias)
 

@@ -6,6 +6,7 @@ trained on all protocols.
 
 import platform
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from rich.console import Console
 from services.bus.profiles import load_profile
 from services.inference.bundle import Manifest
 from training.compress.bundle import operators, write_bundle
+from training.data.isc_ncm import SAME_CELL
 from training.data.splits import folds
 from training.evaluation.isc_ncm import HEALTHY_CELL, Scored, contrasts, counts, intervals
 from training.models.cell import COLUMNS, NAMES
@@ -29,7 +31,7 @@ HOLES_MAX: Final = 32
 PERIOD_MAX_S: Final = 10.0
 STRIDE: Final = 16
 MARGIN: Final = 0.1  # of a column's range in training, on either side, is still judged
-LIMITED: Final = ("phase_first_voltage", "c_rate_1000", "phase_charge")
+ANY_V: Final = 5.5
 DRAWS: Final = 1000
 
 
@@ -61,10 +63,12 @@ def train(config: Config, data: Path, out: Path, console: Console, resume: bool)
     made = folds(work.protocols, config.folds, config.fold_seed, work.strata)
     parts = [work.part(fold, recipe, f"fold{k}") for k, fold in enumerate(made)]
     plain, integer = cross_scores(work, parts, config)
+    middle = float(np.median(integer.score[integer.ohm >= SAME_CELL]))
+    plain, integer = replace(plain, score=plain.score - middle), replace(integer, score=integer.score - middle)
     model, losses = work.fit(work.protocols, recipe, "all")
-    head = work.head(parts, config.seed)
+    head = work.head(parts, config.seed).less(middle)
     graph = work.graphs(model, head, work.protocols, config.window)[1]
-    healthy = integer.select(integer.ohm >= 700.0)
+    healthy = integer.select(integer.ohm >= SAME_CELL)
     threshold = threshold_of(healthy)
     figures = {
         "window": contrasts(integer),
@@ -109,7 +113,7 @@ def threshold_of(healthy: Scored) -> float:
 def over(scored: Scored, threshold: float) -> dict[str, float]:
     """Shares of windows over the threshold: healthy ones of either cell, and faulty ones by size."""
     cell = scored.cell == HEALTHY_CELL
-    parts = {"bd": cell, "same_cell": ~cell & (scored.ohm >= 700.0)}
+    parts = {"bd": cell, "same_cell": ~cell & (scored.ohm >= SAME_CELL)}
     parts |= {f"{ohm:g} ohm": scored.ohm == ohm for ohm in (10.0, 20.0, 30.0, 50.0, 100.0)}
     return {
         name: round(float((scored.score[keep] > threshold).mean()), 4) for name, keep in parts.items() if keep.any()
@@ -135,7 +139,7 @@ def about(config: Config, work: Work, threshold: float, figures: dict[str, Any])
         "score": {
             "definition": "The greater of: log odds that the cell leaks (10 to 150 ohm on 3 Ah) against that it does "
             "not, as learned on leaks injected into healthy windows; and how much greater than any healthy one's the "
-            "window's squared deviation is. Near -2 on a healthy window.",
+            "window's squared deviation is. 0 on the middle healthy window.",
             "threshold": threshold,
             "threshold_from": f"Quantile {QUANTILE} of the INT8 scores of healthy windows of protocols that the fold's "
             "net had not seen, protocols weighing alike.",
@@ -154,15 +158,23 @@ def about(config: Config, work: Work, threshold: float, figures: dict[str, Any])
 
 
 def channels(work: Work) -> list[dict[str, Any]]:
-    """Columns with the ranges of healthy training phases, where one would notice a cell used otherwise."""
+    """Columns, with the range that is judged where one tells that a cell is used as no training phase was.
+
+    A leak only ever lowers a first voltage and lengthens a charge, so no such limit may stand there: a charge that
+    began half full (or a discharge that began half empty) and a current far beyond are what is not judged.
+    """
+    healthy = work.phases.values[work.phases.rows(np.nonzero(work.healthy())[0])]
     found: list[dict[str, Any]] = []
     for column, spec in enumerate(COLUMNS):
         fields = spec.model_dump(exclude_none=True)
-        if spec.name in LIMITED:
-            for name, direction in (("charge_range", 1.0), ("discharge_range", -1.0)):
-                values = work.phases.values[work.phases.rows(np.nonzero(work.healthy())[0])]
-                seen = values[values[:, NAMES.index("phase")] == direction, column]
-                margin = MARGIN * float(seen.max() - seen.min())
-                fields[name] = (round(float(seen.min()) - margin, 3), round(float(seen.max()) + margin, 3))
+        for name, direction in (("charge_range", 1.0), ("discharge_range", -1.0)):
+            seen = healthy[healthy[:, NAMES.index("phase")] == direction, column]
+            low, high = float(seen.min()), float(seen.max())
+            margin = MARGIN * (high - low)
+            if spec.name == "phase_first_voltage":
+                limits = (0.0, high + margin) if direction > 0 else (low - margin, ANY_V)
+                fields[name] = (round(limits[0], 3), round(limits[1], 3))
+            elif spec.name == "c_rate_1000":
+                fields[name] = (round(low - margin, 3), round(high + margin, 3))
         found.append(fields)
     return found
