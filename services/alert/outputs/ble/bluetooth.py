@@ -77,6 +77,10 @@ class Bluetooth:
     def drawn(self) -> Sequence[tuple[float, float]]:
         return tuple(self._drawn)
 
+    @property
+    def _advertised_name(self) -> str:
+        return self._settings.name or f"Emberwatch {self._node.name}"[:20]
+
     def open(self) -> None:
         self._task = asyncio.create_task(self._keep_up(), name="output.bluetooth")
 
@@ -122,7 +126,7 @@ class Bluetooth:
         try:
             bluez = Bluez(bus, self._settings.adapter, self._wake)
             await bluez.watch()
-            await bluez.power_on(self._settings.name or f"Emberwatch {self._node.name}"[:20])
+            await bluez.power_on(self._advertised_name)
             bus.export(f"{ROOT}/agent", Agent(self._pairing))
             await bluez.register_agent(f"{ROOT}/agent", "DisplayYesNo" if self._node.secure else "NoInputNoOutput")
             self._pairing.trusted = await bluez.trusted()
@@ -135,6 +139,8 @@ class Bluetooth:
             while True:
                 await self._something(bus, bluez)
                 await self._take_in(bluez)
+                if not self._node.secure:  # the owner may have removed one (bluetoothctl)
+                    self._pairing.trusted = await bluez.trusted()
                 if self._pairing.open != self._pairable:
                     await self._allow_pairing(bluez)
                 if _shape(self._services) != self._registered:
@@ -175,8 +181,7 @@ class Bluetooth:
 
     async def _begin_advertising(self, bus: MessageBus, bluez: Bluez) -> None:
         """One advertisement for phones and, where there is room for it, one for Home Assistant."""
-        name = self._settings.name or f"Emberwatch {self._node.name}"[:20]
-        wanted = [Advertisement("peripheral", name, (ours(1), "180f", "181a"))]
+        wanted = [Advertisement("peripheral", self._advertised_name, (ours(1), "180f", "181a"))]
         self._beacon = None
         if self._settings.bthome and await bluez.rooms() >= 2:
             data = bthome.advertisement(readings(self._view))

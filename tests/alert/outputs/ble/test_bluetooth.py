@@ -353,5 +353,10 @@ class TestPairing:
         async with bluez, running(dbus, secure=False) as rig:
             await rig.works()
             rig.run(65.0, 65.0, 65.0)
-            await bluez.write(ACKNOWLEDGE, (await bluez.read(ALARM))[: alarms.TOKEN])
+            token = (await bluez.read(ALARM))[: alarms.TOKEN]
+            await bluez.write(ACKNOWLEDGE, token)
             assert rig.replies[-1].status == "done"
+            bluez.phone.trusted = False  # the owner has removed it
+            await until(lambda: not rig.output._pairing.trusted)
+            with pytest.raises(DBusError):
+                await bluez.write(ACKNOWLEDGE, token)
