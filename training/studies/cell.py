@@ -19,14 +19,11 @@ from rich.console import Console
 
 from services.inference.bundle import open_session
 from training.compress.bundle import operators
-from training.data.isc_ncm import SAME_CELL
 from training.data.splits import folds, inner
 from training.evaluation.isc_ncm import SMALL, Scored, contrasts, summary
 from training.models.cell import VOLTAGE
-from training.models.cell_fit import CellWindows
-from training.models.cell_folds import CAPACITIES, STEP_S, Part, Work, concatenate, graph_scores
+from training.models.cell_folds import Part, Work, concatenate, graph_scores
 from training.models.leak import BINS, SQUARE, Head, features, logistic
-from training.trainers.cell import STRIDE, threshold_of
 from training.trainers.cell import Config as Trainer
 
 TOP: Final = BINS + 1  # the feature
@@ -37,7 +34,6 @@ RULES: Final[dict[str, Callable[[Scores], float]]] = {
     "upper half": lambda s: float(np.sort(s)[-max(1, len(s) // 2) :].mean()),
     "sum / sqrt(n)": lambda s: float(s.sum() / np.sqrt(len(s))),
 }
-K_OF_N: Final = ((1, 1), (2, 3), (3, 4), (4, 5), (8, 10))
 RUNS: Final = 400  # of each graph, for its latency
 
 
@@ -76,7 +72,6 @@ def judge(work: Work, config: Config) -> dict[str, Any]:
         "by_fold": [contrasts(outer.chosen)["le100"] for outer in found],
         "rules": {rule: contrasts(aggregate(chosen, rule)) for rule in RULES},
         "by_place": by_place(chosen),
-        "alarms": alarms(work, found, config),
         "latency": latency(found[0]),
     }
 
@@ -100,12 +95,11 @@ class Outer:
         joined = {name: np.concatenate([judges[name] for judges in within]) for name in outside}
         healthy = np.concatenate([work.healthy()[other.windows.of] for other in inside])
         scale = {name: middle(joined[name][healthy]) for name in outside}
-        seen = concatenate([work.scored(other, np.zeros(len(other.windows))) for other in inside])
-        self.threshold = threshold_of(with_scores(seen, joined["leak head"]).select(healthy))
         outside = {name: (score - scale[name][0]) / scale[name][1] for name, score in outside.items()}
         joined = {name: (score - scale[name][0]) / scale[name][1] for name, score in joined.items()}
         for judges in (outside, joined):
             judges["squared + top quarter"] = judges["squared"] + judges["top quarter"]
+        seen = concatenate([work.scored(other, np.zeros(len(other.windows))) for other in inside])
         within_scored = {name: with_scores(seen, score) for name, score in joined.items() if name != "labels"}
         self.choice = max(within_scored, key=lambda name: value(within_scored[name]))
         outside["chosen"] = outside[self.choice]
@@ -187,46 +181,6 @@ def by_place(windows: Scored) -> dict[str, Any]:
         place[i] = seen.get(unit, 0)
         seen[unit] = place[i] + 1
     return {str(count): contrasts(aggregate(windows.select(place < count), "mean"))["le100"] for count in (1, 2, 4, 6)}
-
-
-def alarms(work: Work, found: list[Outer], config: Config) -> dict[str, Any]:
-    """What a rule "k of the last n windows over the threshold" raises in service, windows each 16 steps.
-
-    The threshold is the quantile that the bundle's is, of the windows of the *inner* folds' healthy phases.
-    healthy: phases in which it raises, and all; per_day: raises a day of charging and discharging, and the upper end of
-    a 95 % Poisson interval. faulty: share of runs with a resistor in which it raises, by ohm.
-    """
-    raised: dict[str, list[tuple[str, float, bool]]] = {f"{k} of {n}": [] for k, n in K_OF_N}
-    seconds = 0.0
-    for outer in found:
-        which = work.of(outer.part.fold.test)
-        which = which[(work.phases.ohm[which] >= SAME_CELL) | (work.phases.ohm[which] <= SMALL)]
-        windows = CellWindows(work.phases, which, CAPACITIES, config.window, STRIDE)
-        over = graph_scores(outer.graphs[1], windows) > outer.threshold
-        for i in which:
-            mine = over[windows.of == i]
-            ohm = float(work.phases.ohm[i])
-            seconds += STEP_S * float(work.phases.length[i]) if ohm >= SAME_CELL else 0.0
-            for k, n in K_OF_N:
-                counts = np.convolve(mine, np.ones(n), "valid") if len(mine) >= n else np.array([mine.sum()])
-                raised[f"{k} of {n}"].append((str(work.phases.unit[i]), ohm, bool((counts >= k).any())))
-    figures: dict[str, Any] = {"healthy_days": round(seconds / 86_400, 1)}
-    for rule, phases in raised.items():
-        healthy = [hit for _, ohm, hit in phases if ohm >= SAME_CELL]
-        count, days = sum(healthy), seconds / 86_400
-        faulty = {}
-        for ohm in sorted({ohm for _, ohm, _ in phases if ohm <= SMALL}):
-            units = {unit for unit, size, _ in phases if size == ohm}
-            hit = {unit for unit, size, was in phases if size == ohm and was}
-            faulty[f"{ohm:g}"] = round(len(hit) / len(units), 3)
-        upper = (count + 1.92 + 1.96 * (count + 1) ** 0.5) / days  # of a Poisson count, about
-        figures[rule] = {
-            "healthy": [count, len(healthy)],
-            "per_day": round(count / days, 3),
-            "upper": round(upper, 3),
-            "faulty_runs": faulty,
-        }
-    return figures
 
 
 def latency(outer: Outer) -> dict[str, Any]:

@@ -22,14 +22,14 @@ from training.data.isc_ncm import SAME_CELL
 from training.data.splits import folds
 from training.evaluation.isc_ncm import HEALTHY_CELL, Scored, contrasts, counts, intervals
 from training.models.cell import COLUMNS, NAMES
+from training.models.cell_alarms import STRIDE, alarms
 from training.models.cell_fit import Recipe
 from training.models.cell_folds import HOLE_MAX, STEP_S, Part, Work, concatenate, graph_scores
 
 VERSION: Final = "1.0.0"
-QUANTILE: Final = 0.99
+QUANTILE: Final = 0.998
 HOLES_MAX: Final = 32
 PERIOD_MAX_S: Final = 10.0
-STRIDE: Final = 16
 MARGIN: Final = 0.1  # of a column's range in training, on either side, is still judged
 ANY_V: Final = 5.5
 DRAWS: Final = 1000
@@ -62,7 +62,7 @@ def train(config: Config, data: Path, out: Path, console: Console, resume: bool)
     recipe = config.recipe()
     made = folds(work.protocols, config.folds, config.fold_seed, work.strata)
     parts = [work.part(fold, recipe, f"fold{k}") for k, fold in enumerate(made)]
-    plain, integer = cross_scores(work, parts, config)
+    plain, integer, graphs = cross_scores(work, parts, config)
     middle = float(np.median(integer.score[integer.ohm >= SAME_CELL]))
     plain, integer = replace(plain, score=plain.score - middle), replace(integer, score=integer.score - middle)
     model, losses = work.fit(work.protocols, recipe, "all")
@@ -76,7 +76,8 @@ def train(config: Config, data: Path, out: Path, console: Console, resume: bool)
         "ci95": {"window": intervals(integer, DRAWS), "run": intervals(integer.runs(), DRAWS)},
         "n": {"window": counts(integer), "run": counts(integer.runs())},
         "float": {"window": contrasts(plain), "run": contrasts(plain.runs())},
-        "healthy_over_threshold": over(integer, threshold),
+        "over_threshold": over(integer, threshold),
+        "alarms": alarms(work, [(p, g, threshold + middle) for p, g in zip(parts, graphs, strict=True)], config.window),
         "training_loss": [round(float(np.mean(part)), 4) for part in (losses[:20], losses[-20:])],
         "bytes": len(graph),
         "operators": operators(graph),
@@ -87,19 +88,22 @@ def train(config: Config, data: Path, out: Path, console: Console, resume: bool)
     return manifest
 
 
-def cross_scores(work: Work, parts: list[Part], config: Config) -> tuple[Scored, Scored]:
-    """Scores of all windows by the float and the INT8 graphs of the fold that has not seen their protocol.
+def cross_scores(work: Work, parts: list[Part], config: Config) -> tuple[Scored, Scored, list[bytes]]:
+    """Scores of all windows by the float and the INT8 graphs of the fold that has not seen their protocol, and the
+    latter.
 
     A fold's head has learned from the healthy windows of the other folds.
     """
     plain: list[Scored] = []
     integer: list[Scored] = []
+    kept: list[bytes] = []
     for k, part in enumerate(parts):
         head = work.head([other for j, other in enumerate(parts) if j != k], config.seed)
         graphs = work.graphs(part.model, head, part.fold.train, config.window)
+        kept.append(graphs[1])
         for graph, found in zip(graphs, (plain, integer), strict=True):
             found.append(work.scored(part, graph_scores(graph, part.windows)))
-    return concatenate(plain), concatenate(integer)
+    return concatenate(plain), concatenate(integer), kept
 
 
 def threshold_of(healthy: Scored) -> float:
