@@ -1,4 +1,4 @@
-"""Fits the simulated cell's tables to SPMe: thirteen numbers a temperature, by least squares on the pack model itself.
+"""Fits the simulated cell's tables to SPMe: fourteen numbers a temperature, by least squares on the pack model itself.
 
 What is known of the parameter set is taken from it (both electrodes' curves, capacity, stoichiometries, activation
 energies for the first guess); what an equivalent circuit must approximate is fitted.
@@ -7,15 +7,16 @@ energies for the first guess); what an equivalent circuit must approximate is fi
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from services.sensor.simulated.cell import FORMAT, PARAMETERS, SIGNED, Cell, Floats
-from services.sensor.simulated.pack import Build, Packs
-from training.simulation.profiles import STEP_S, Profile
+from services.sensor.simulated.cell import FORMAT, PARAMETERS, SIGNED, Cell, build_cell
+from training.simulation import spme
+from training.simulation.isothermal import simulate
+from training.simulation.reference import Trajectory
 
 Doubles = NDArray[np.float64]
 
@@ -40,67 +41,9 @@ GUESS: Final = {  # at 25 degC; activation energy [J/mol] of what it grows with,
 }
 
 
-class Trajectory(NamedTuple):
-    """What SPMe answers to a profile: voltage (n,) at the end of each step [V]; it may end before the profile."""
-
-    profile: Profile
-    voltage: Doubles
-
-
-class _Trials(Cell):
-    """A cell whose parameters are given, not looked up: one set a pack."""
-
-    __slots__ = ("given",)
-
-    given: Floats
-
-    def at(self, temperature: Floats) -> Floats:
-        return self.given
-
-
-def simulate(cell: Cell, temperature: float, profiles: Sequence[Profile], sets: Doubles | None = None) -> Doubles:
-    """(sets, profiles, steps) V of the pack model, NaN after a profile's end.
-
-    Args:
-        sets: (n, len(PARAMETERS)) to be tried instead of the cell's own at that temperature.
-    """
-    tried = 1 if sets is None else len(sets)
-    steps, packs = max(len(p.current) for p in profiles), tried * len(profiles)
-    currents = np.zeros((steps, len(profiles)), np.float32)
-    for i, profile in enumerate(profiles):
-        currents[: len(profile.current), i] = profile.current
-    currents = np.tile(currents, (1, tried))
-    column = np.ones((packs, 1), np.float32)
-    build = Build(
-        capacity_ah=np.float32(cell.capacity_ah) * column,
-        resistance=column,
-        soc=np.tile([p.soc for p in profiles], tried)[:, None],
-        temperature=np.float32(temperature) * column,
-        mass_kg=1e12,  # isothermal
-        cooling_w_k=0 * column,
-        conduction_w_k=0.0,
-        coolant=np.full(packs, temperature, np.float32),
-    )
-    running = Packs(cell if sets is None else _trials(cell, np.repeat(sets, len(profiles), axis=0)), build)
-    made = np.empty((steps, packs))
-    for step in range(steps):
-        running.step(currents[step], STEP_S)
-        made[step] = running.voltage[:, 0]
-    voltage = made.T.reshape(tried, len(profiles), steps)
-    for i, profile in enumerate(profiles):
-        voltage[:, i, len(profile.current) :] = np.nan
-    return voltage
-
-
-def _trials(cell: Cell, sets: Doubles) -> _Trials:
-    made = _Trials(*(getattr(cell, name) for name in Cell.__slots__))
-    object.__setattr__(made, "given", sets.T[:, :, None].astype(np.float32))
-    return made
-
-
 def fit(cell: Cell, temperature: float, trajectories: Sequence[Trajectory]) -> tuple[dict[str, float], float]:
     """Parameters at that temperature, and the RMSE [V] over the trajectories, which weigh by their length."""
-    profiles = [Profile(t.profile.name, t.profile.soc, t.profile.current[: len(t.voltage)]) for t in trajectories]
+    profiles = [t.reached for t in trajectories]
     longest = max(len(t.voltage) for t in trajectories)
     measured = np.full((len(profiles), longest), np.nan)
     for i, trajectory in enumerate(trajectories):
@@ -135,18 +78,26 @@ def first_guess(temperature: float) -> dict[str, float]:
     return {name: float(value * np.exp(energy * inverse)) for name, (value, energy) in GUESS.items()}
 
 
+def curves_of(electrodes: spme.Electrodes) -> Cell:
+    """A cell with the reference's curves; its parameters are to be fitted."""
+    return build_cell(_content(electrodes, {25.0: first_guess(25.0), 26.0: first_guess(26.0)}, {}))
+
+
 def write_cell(path: Path, fitted: dict[float, dict[str, float]], about: dict[str, str]) -> None:
     """The file that services/sensor/simulated/cell.py reads."""
-    from training.simulation import spme
+    path.write_text(json.dumps(_content(spme.electrodes(), fitted, about)) + "\n")
 
+
+def _content(
+    electrodes: spme.Electrodes, fitted: dict[float, dict[str, float]], about: dict[str, str]
+) -> dict[str, Any]:
     places = np.arange(SOC_FROM, SOC_TO + SOC_STEP / 2, SOC_STEP)
-    electrodes = spme.electrodes()
     curves = {}
     for name, (empty, full) in (("Positive", electrodes.positive), ("Negative", electrodes.negative)):
         share = np.clip(empty + (full - empty) * places, 1e-3, 1 - 1e-3)
         curves[name] = [round(v, 5) for v in spme.potential(name, share).tolist()]
     temperatures = sorted(fitted)
-    content = {
+    return {
         "format": FORMAT,
         "about": about,
         "capacity_ah": round(electrodes.capacity_ah, 5),
@@ -157,4 +108,3 @@ def write_cell(path: Path, fitted: dict[float, dict[str, float]], about: dict[st
         "positive_v": curves["Positive"],
         "negative_v": curves["Negative"],
     }
-    path.write_text(json.dumps(content) + "\n")

@@ -3,8 +3,7 @@
 All stay within what a BMS allows at the temperature (`limits`). Steps of 10 s, current held during each.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ Doubles = NDArray[np.float64]
 STEP_S: Final = 10.0
 COLD_DISCHARGE: Final = ((-10.0, 0.6), (0.0, 1.0), (10.0, 1.5), (20.0, 2.0))  # degC, C rate of a peak
 SOC_LOW, SOC_HIGH = 0.06, 0.97
+SLOWEST_C: Final = 0.05
 DST: Final = (  # Dynamic Stress Test: s, share of peak power (negative = discharge); USABC manual, rev. 2 (1996)
     (16, 0.0),
     (28, -0.125),
@@ -40,8 +40,7 @@ DST: Final = (  # Dynamic Stress Test: s, share of peak power (negative = discha
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(NamedTuple):
     """current: (n,) A, positive = charging, each for STEP_S; soc: as it begins, from rest."""
 
     name: str
@@ -55,7 +54,7 @@ def limits(temperature: float) -> tuple[float, float]:
         float(np.interp(temperature, [at for at, _ in table], [rate for _, rate in table]))
         for table in (COLD_CHARGE, COLD_DISCHARGE)
     )
-    return max(charge, 0.05), discharge
+    return max(charge, 0.06), discharge
 
 
 def fitted(temperature: float, capacity_ah: float, seed: int) -> list[Profile]:
@@ -76,6 +75,7 @@ def fitted(temperature: float, capacity_ah: float, seed: int) -> list[Profile]:
     made += [
         Profile(f"charge {share:g}", 0.06, _constant(share * min(charge, 0.8), 0.9, capacity_ah))
         for share in (0.25, 0.5, 1.0)
+        if share * min(charge, 0.8) > SLOWEST_C
     ]
     return [_within(profile, capacity_ah) for profile in made]
 
@@ -124,7 +124,7 @@ def _pulses(
     """Pulses of both signs and rests between stretches that move the charge by 1 to 4 %, until little is left."""
     rates: list[float] = []
     moved, span, begin = 0.0, 0.88 - least, (least if sign > 0 else 0.88)
-    while abs(moved) < span:
+    while abs(moved) < span and len(rates) < 1500:
         stretch = rng.uniform(0.3, 1.0) * (0.8 * charge if sign > 0 else 0.5 * discharge)
         steps = max(1, round(rng.uniform(0.01, 0.04) / stretch * 3600 / STEP_S))
         part = [sign * stretch] * min(steps, 120) + [0.0] * int(rng.integers(0, 30))

@@ -83,8 +83,15 @@ def run(temperature: float, soc: float, current: Doubles, step_s: float) -> Doub
     model = pybamm.lithium_ion.SPMe()
     simulation = pybamm.Simulation(model, parameter_values=parameters, solver=pybamm.IDAKLUSolver(rtol=1e-6, atol=1e-8))
     ends = edges[1:] - EDGE_S
-    solution = simulation.solve(np.unique(np.r_[edges, ends[:-1]]))
+    changes = 1 + np.nonzero(np.diff(current))[0]  # where the solver must not step over the edge
+    breaks = np.unique(np.r_[0.0, edges[changes] - EDGE_S, edges[changes], edges[-1]])
+    solution = simulation.solve(breaks, t_interp=ends)
     reached = ends[ends <= solution.t[-1]]
     voltage = np.asarray(solution["Terminal voltage [V]"](reached), np.float64)
     out = np.nonzero((voltage < CUT_OFF_V[0]) | (voltage > CUT_OFF_V[1]))[0]
     return voltage[: out[0]] if len(out) else voltage
+
+
+def about() -> dict[str, str]:
+    """What the tables were made with."""
+    return {"model": "SPMe", "parameter_set": PARAMETER_SET, "pybamm": str(pybamm.__version__)}

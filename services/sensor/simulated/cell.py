@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +105,11 @@ def read_cell(path: Path) -> Cell:
     content = json.loads(path.read_text())
     if content.get("format") != FORMAT:
         raise ValueError(f"{path}: format {content.get('format')}, this version reads {FORMAT}")
+    return build_cell(content)
+
+
+def build_cell(content: dict[str, Any]) -> Cell:
+    """From what the file holds."""
     low, step = content["soc"]["low"], content["soc"]["step"]
     places = low + step * np.arange(len(content["positive_v"]))
 
