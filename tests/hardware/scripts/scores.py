@@ -19,6 +19,7 @@ from services.sensor.recorded import open_recording
 
 RECORDING = ROOT / "services" / "sensor" / "recordings" / "car1.parquet"
 CHUNKS, GENERATED = 3, 24
+CHOICES = ("phase", "phase_charge", "chemistry")  # columns that are one of a few numbers
 
 
 def numbers(*parts: object) -> list[float]:
@@ -26,10 +27,13 @@ def numbers(*parts: object) -> list[float]:
 
 
 def generated(bundle: Bundle) -> Iterator[list[float]]:
-    shape = (bundle.manifest.window, len(bundle.manifest.channels))
+    specs = bundle.manifest.channels
+    shape = (bundle.manifest.window, len(specs))
+    centre = np.array([spec.offset for spec in specs], dtype=np.float32)
+    spread = np.array([0.0 if spec.derived in CHOICES else spec.scale for spec in specs], dtype=np.float32)
     random = np.random.default_rng(zlib.crc32(bundle.manifest.name.encode()))
     for _ in range(GENERATED):
-        values = random.normal(0, 1, shape).astype(np.float32)
+        values = centre + spread * random.normal(0, 1, shape).astype(np.float32)
         mask = (random.random(shape) > 0.02).astype(np.float32)
         yield numbers(*bundle.run(values, mask))
 
