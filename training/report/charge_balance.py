@@ -21,17 +21,17 @@ def report(figures: dict[str, Any], folder: Path) -> dict[str, str]:
     lines = [f"{head[0]} | without run 807 |", "|---" * (len(OHMS) + 2) + "|"]
     for name, word in WORDS.items():
         found = figures["auroc"][name]
-        cells = [_pair(found["all"][ohm]) for ohm in OHMS]
+        cells = [_pair(found["all"].get(ohm, {})) for ohm in OHMS]
         lines.append(f"| {word} | {' | '.join(cells)} | {_pair(found['without_807']['le100'])} |")
     interval = figures["auroc"]["corrected"]["ci95"]["le100"]
-    ends = " / ".join(f"{low:.3f} to {high:.3f}" for low, high in (interval["bd"], interval["same_cell"]))
+    ends = " / ".join("-" if i is None else f"{i[0]:.3f} to {i[1]:.3f}" for i in interval.values())
     closed = figures["auroc"]["raw"]["n"]
     lines += [
         "",
         f"{figures['config']['folds']} folds by protocol; {closed['bd']} healthy cycles of BD, {closed['same_cell']} "
         f"of the same cell, {closed['le100']} faulty up to 100 ohm. 95 % interval of the corrected row, <= 100 ohm: "
-        f"{ends}. The correction is on for {', '.join(figures['corrected'])}. Left out as open: run "
-        f"{', '.join(figures['open'])} ({', '.join(figures['open'].values())}).",
+        f"{ends}. The correction is on for {', '.join(figures['corrected']) or 'none'}. Left out as "
+        f"open: {', '.join(f'run {run} ({why})' for run, why in figures['open'].items()) or 'none'}.",
         "",
         "![Leak read by charge balance against the resistor](detection/leak_by_ohm.svg)",
     ]
@@ -39,7 +39,7 @@ def report(figures: dict[str, Any], folder: Path) -> dict[str, str]:
 
 
 def _pair(contrast: dict[str, float | None]) -> str:
-    return "/".join("-" if v is None else f"{v:.3f}" for v in (contrast["bd"], contrast["same_cell"]))
+    return "/".join("-" if v is None else f"{v:.3f}" for v in (contrast.get("bd"), contrast.get("same_cell")))
 
 
 def _picture(figures: dict[str, Any], path: Path) -> None:
