@@ -31,6 +31,8 @@ def _live(key: Key) -> None:
     st.html(markup.banner(view.banner, view.elsewhere))
     pill = markup.connection(view.connection, time.monotonic())
     st.html(markup.tiles(view.tiles) + markup.recorded(view.recorded, view.replay, pill))
+    if view.estimates:
+        st.html(markup.section("Estimates") + markup.tiles(view.estimates))
     charts, side = st.columns([2, 1], gap="medium")
     with charts:
         _charts(view)

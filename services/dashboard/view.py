@@ -6,6 +6,7 @@ from typing import Final
 from services.bus.messages import Alarm, Replay
 from services.bus.topics import CLOUD_NODE, NODE_DEVICE
 from services.dashboard.alarms import AlarmRow, Banner, banner, rows, time_words
+from services.dashboard.estimates import estimate_tiles
 from services.dashboard.panels import BATTERY, Panel, cell_panel, line_panels, other_plans, score_panel
 from services.dashboard.staleness import Freshness, Life, ServiceLife, freshness
 from services.dashboard.state import DeviceFeed, Key, ProfileFeed, World
@@ -46,6 +47,7 @@ class View:
     fresh: Freshness
     banner: Banner
     tiles: list[Tile]
+    estimates: list[Tile]
     panels: list[Panel]
     alarms: list[AlarmRow]
     elsewhere: list[AlarmRow]
@@ -81,6 +83,7 @@ def build(world: World, key: Key, connection: Connection, now: float, window_s: 
         fresh=fresh,
         banner=banner(found, fresh, alert.life(now, connected_at) if alert else None),
         tiles=battery_tiles(sample, fresh) if name == BATTERY_PROFILE else other_tiles(sample, fresh, _units(feed)),
+        estimates=estimate_tiles(device.estimates.get(name), fresh),
         panels=_panels(device, name, feed, found, fresh, window_s),
         alarms=found,
         elsewhere=_elsewhere(world, key),
