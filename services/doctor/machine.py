@@ -59,9 +59,7 @@ def one_wire(root: Path) -> Iterator[Check]:
     unset = [probe.name for probe in probes if _read(probe / "features").strip() not in ("", str(W1_FEATURES))]
     if unset:
         repair = f"{INSTALLER} (a udev rule), or: echo {W1_FEATURES} | sudo tee /sys/bus/w1/devices/28-*/features"
-        yield warning(
-            GROUP, "DS18B20 features", f"not set, reads take longer: {', '.join(unset)}", repair
-        )
+        yield warning(GROUP, "DS18B20 features", f"not set, reads take longer: {', '.join(unset)}", repair)
     seconds = _read(root / "sys/module/wire/parameters/timeout").strip()
     if seconds not in ("", "1"):
         repair = f"{INSTALLER}, or `options wire timeout=1 slave_ttl=2` in /etc/modprobe.d; then reboot"
