@@ -41,9 +41,12 @@ def target() -> Path:
 
 
 def ready() -> Path:
-    """What there is to boot; where EMBERWATCH_RIG=build (as CI has it) what is missing is built. Raises NoRig."""
-    if os.environ.get("EMBERWATCH_RIG") == "build":
+    """What there is to boot. EMBERWATCH_RIG=use asks for it, =build also builds what is missing. Raises NoRig."""
+    wish = os.environ.get("EMBERWATCH_RIG")
+    if wish == "build":
         return prepare()
+    if wish != "use":
+        raise cache.NoRig("the virtual Pi is booted on request only: EMBERWATCH_RIG=use (or build, as root)")
     with cache.lock():  # a build may be going on
         if target().exists() and not missing_packages():
             return target()
