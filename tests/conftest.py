@@ -12,7 +12,7 @@ pytest_plugins = ["tests.fixtures_docker", "tests.fixtures_mosquitto", "tests.fi
 WHOLE = {"system", "up", "hardware"}  # each of these tests has the machine's ports or hardware for itself
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n 2`: what runs the whole system follows one after another on one worker, from the beginning, for it takes
     longest, the virtual Pi last, for it may still be built meanwhile; of the rest each file stays together."""
