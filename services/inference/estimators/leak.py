@@ -20,7 +20,7 @@ from services.inference.estimators.quantity import Kept, Quantity, Walk, mad, me
 from services.inference.estimators.state import CLOSED, Anchor, difference
 
 SHORTEST_H: Final = 0.5  # of a cycle
-LEARN: Final = 5  # cycles of which the median is the bias
+LEARN: Final = 5  # cycles, known well enough, of which the median is the bias
 BIAS_MAX: Final = 1 / 1000
 """Of the capacity [1/h]: twice what a coulombic efficiency of 99.9 % makes in a cycle of two hours."""
 BIAS_UNKNOWN: Final = 1 / 2000  # standard error before it is learned [1/h]
@@ -35,14 +35,15 @@ class Leak(Kept):
         told: bias of this device, measured when it was healthy [A]; None = learned from its first closed cycles.
     """
 
-    KEPT: ClassVar = ("readings", "bias", "bias_error", "cycles", "until")
+    KEPT: ClassVar = ("readings", "bias", "bias_error", "cycles", "until_full", "until_rest")
     told: float | None = None
     walk: Walk = field(init=False)
     readings: list[float] = field(default_factory=list)  # of the first cycles [A]
     bias: float = 0.0
     bias_error: float | None = None  # None: not learned
     cycles: int = 0
-    until: float = 0.0  # end of the last cycle: what was judged once is not judged again
+    until_full: float = 0.0  # ends of the last cycles between full charges, and between rests: what was judged
+    until_rest: float = 0.0  # once is not judged again
 
     def __post_init__(self) -> None:
         self.walk = Walk(step=0.0)
@@ -54,15 +55,19 @@ class Leak(Kept):
         since = passed(before.at, after.at)
         change, error = difference(before, after, chemistry)
         alike = before.kind == after.kind != "empty" and abs(change) <= CLOSED
-        if not alike or not since.whole or since.hours < SHORTEST_H or before.at.t < self.until:
+        until = self.until_full if after.kind == "full" else self.until_rest
+        if not alike or not since.whole or since.hours < SHORTEST_H or before.at.t < until:
             return False
         reading = (since.ah - capacity.value * change) / since.hours
         whole = math.hypot(since.error, capacity.value * error, capacity.error * change) / since.hours
         self.walk.step = CHANGE * capacity.value
         self.walk.take(reading, whole)
         self.cycles += 1
-        self.until = after.at.t
-        if self.told is None and self.bias_error is None:
+        if after.kind == "full":
+            self.until_full = after.at.t
+        else:
+            self.until_rest = after.at.t
+        if self.told is None and self.bias_error is None and whole <= BIAS_MAX * capacity.value:
             self._calibrate(reading, capacity.value)
         return True
 
@@ -72,7 +77,7 @@ class Leak(Kept):
             return
         most = BIAS_MAX * capacity
         self.bias = min(max(median(self.readings), -most), most)
-        self.bias_error = 1.25 * mad(self.readings) / math.sqrt(LEARN)  # of a median
+        self.bias_error = min(1.25 * mad(self.readings) / math.sqrt(LEARN), most)  # of a median, as bounded as it is
         self.readings = []
 
     @property

@@ -11,6 +11,8 @@ SMOOTH_S: Final = 60.0
 RELAXING_V: Final = 0.01
 """V that an NMC cell is still away from its open-circuit voltage after half an hour, where nothing tells better; falls
 with the root of time (diffusion)."""
+RELAXING_MAX: Final = 3.0
+"""Times that, at most: a voltage that falls faster after hours of rest is not relaxing, it is discharging."""
 SENSOR_V: Final = 0.002  # of a cell: what a calibrated divider is off
 
 
@@ -65,5 +67,6 @@ class Rest(Kept):
         time at first, then faster).
         """
         age = max(self.age(t), 1.0)
-        still = RELAXING_V * math.sqrt(1800.0 / age) if self.rate is None else 2 * abs(self.rate) * age
+        usual = RELAXING_V * math.sqrt(1800.0 / age)
+        still = usual if self.rate is None else min(2 * abs(self.rate) * age, RELAXING_MAX * usual)
         return math.hypot(min(still, 0.1), SENSOR_V)
