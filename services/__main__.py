@@ -51,14 +51,13 @@ def main(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Ruff, mypy and pytest with two workers; with arguments, pytest alone."""
+    """Ruff, mypy and pytest; with arguments, pytest alone."""
     if not arguments:
         for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
             print("$", *command, flush=True)
             code = subprocess.call([sys.executable, "-m", *command], cwd=ROOT)
             if code:
                 return code
-        arguments = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]  # groups: tests/conftest.py
     return subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=ROOT)
 
 

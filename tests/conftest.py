@@ -1,5 +1,7 @@
 """Fixtures of all tests, and how they share several workers."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -12,13 +14,14 @@ pytest_plugins = ["tests.fixtures_docker", "tests.fixtures_mosquitto", "tests.fi
 WHOLE = {"system", "up", "hardware"}  # each of these tests has the machine's ports or hardware for itself
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # around xdist's own, which reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """With `-n 2`: what runs the whole system follows one after another on one worker, from the beginning, for it takes
     longest, the virtual Pi last, for it may still be built meanwhile; of the rest each file stays together."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group("system" if whole(item) else str(item.path)))
     items.sort(key=lambda item: (not whole(item), item.get_closest_marker("rig") is not None))
+    return (yield)
 
 
 def whole(item: pytest.Item) -> bool:
