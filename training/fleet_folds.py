@@ -108,6 +108,7 @@ def teacher(work: Work, size: GruSize, recipe: Recipe) -> Callable[[Part], Score
     def learn(part: Part) -> Scored:
         torch.manual_seed(recipe.seed)
         net = learn_net(work, "teacher", GruDyad(size, kl_steps=max(1, recipe.steps // 3)), part, recipe)
+        torch.save(net.state_dict(), work.folder / f"teacher-net-{part.number}.pt")
         return shown(net, part)
 
     return learn

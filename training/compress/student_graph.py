@@ -10,7 +10,19 @@ from numpy.typing import NDArray
 from training.compress.calibrate import observe
 from training.compress.graph import WEIGHT_MAX, Graph, Tensor
 from training.models.conv import DILATIONS, KERNELS, ConvDyad
-from training.models.pack import AGAINST, BEND, CHANNELS, INPUTS, LASTING, LEVEL, LEVELS, POWERS, RESPONSES, TIMES
+from training.models.pack import (
+    AGAINST,
+    BEND,
+    CHANNELS,
+    INPUTS,
+    LASTING,
+    LEVEL,
+    LEVELS,
+    MOVING,
+    POWERS,
+    RESPONSES,
+    TIMES,
+)
 from training.models.snippets import Snippets
 
 GIVEN: Final = {  # convolution -> label of what it is given, for quantization-aware training
@@ -36,7 +48,7 @@ def write(net: ConvDyad, ranges: Mapping[str, tuple[float, float]] | None, weigh
     weights = {name: value.detach().numpy() for name, value in net.state_dict().items()}
     shape = [1, net.size.steps, len(CHANNELS)]
     window, mask = graph.input("window", shape), graph.input("mask", shape)
-    inputs, rest, level = _front(graph, graph.transpose(window, TURN), weights)
+    inputs, rest, level, powers = _front(graph, graph.transpose(window, TURN), weights)
     cause = graph.quantize("cause", inputs)
     seen = graph.quantize("seen", graph.node("Concat", inputs, rest, axis=1))
     # laid out as ONNX Runtime's integer kernels want it, this turn and those that they put in take each other away
@@ -45,7 +57,8 @@ def write(net: ConvDyad, ranges: Mapping[str, tuple[float, float]] | None, weigh
     latent = _encoder(graph, seen, levels, weights)
     made = _decoder(graph, cause, graph.concat("told", latent, levels), weights)
     measured = graph.transpose(graph.split(mask, 2, [INPUTS, RESPONSES])[1], TURN)
-    _score(graph, graph.node("Sub", rest, made), measured, weights, net.size.steps)
+    units = _units(graph, powers, weights)
+    _score(graph, graph.node("Sub", rest, made), measured, units, net.size.steps)
     return graph
 
 
@@ -65,7 +78,7 @@ def feeds(windows: Snippets) -> Iterator[dict[str, NDArray[np.float32]]]:
         yield {"window": window[None].numpy(), "mask": mask[None].numpy()}
 
 
-def _front(graph: Graph, window: Tensor, w: Weights) -> tuple[Tensor, Tensor, Tensor]:
+def _front(graph: Graph, window: Tensor, w: Weights) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Everything by channels, then steps: sums along the steps and products over whole rows are quick."""
     mean = graph.node("ReduceMean", window, axes=[2], keepdims=1)
     centred = graph.node("Sub", window, graph.node("Gather", mean, graph.constant(LEVEL), axis=1))
@@ -85,7 +98,7 @@ def _front(graph: Graph, window: Tensor, w: Weights) -> tuple[Tensor, Tensor, Te
     rest = graph.node("Sub", responses, by_time[INPUTS])
     for cause, coefficient in zip(graph.split(inputs, 1, [1] * INPUTS), by_time, strict=False):
         rest = graph.node("Sub", rest, graph.node("Mul", coefficient, cause))
-    return inputs, rest, level
+    return inputs, rest, level, power
 
 
 def _encoder(graph: Graph, seen: Tensor, levels: Tensor, w: Weights) -> Tensor:
@@ -114,18 +127,30 @@ def _decoder(graph: Graph, cause: Tensor, told: Tensor, w: Weights) -> Tensor:
     return graph.conv("made", x, w[f"{layer}.weight"], w[f"{layer}.bias"])
 
 
-def _score(graph: Graph, difference: Tensor, measured: Tensor, w: Weights, steps: int) -> None:
+def _units(graph: Graph, powers: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
+    """One over the size of a healthy window's error, (1, responses, 1), and one over its mean, (1, responses)."""
+    logarithm = graph.node("Mul", graph.constant(-w["units"][None]), powers)
+    logarithm = graph.node("ReduceSum", logarithm, graph.constant([2]), keepdims=0)
+    low, high = graph.constant(-w["unit_ends"][1]), graph.constant(-w["unit_ends"][0])
+    shares = graph.node("Exp", graph.node("Min", graph.node("Max", logarithm, low), high))
+    size, mean = graph.split(shares, 1, [RESPONSES, RESPONSES])
+    return graph.node("Unsqueeze", size, graph.constant([2])), mean
+
+
+def _score(graph: Graph, difference: Tensor, measured: Tensor, units: tuple[Tensor, Tensor], steps: int) -> None:
     error, time = graph.node("Mul", difference, measured), graph.constant([2])
     count = graph.node("Max", graph.node("ReduceSum", measured, time, keepdims=0), graph.constant(1.0))
-    share = graph.node("Mul", error, graph.constant(1 / (w["sigma"][:, None] * BEND)))
-    root = graph.node("Sqrt", graph.node("Add", graph.node("Mul", share, share), graph.constant(1.0)))
-    # a step that was not measured adds the 1 that is taken off again
-    moving = graph.node("Sub", graph.node("ReduceSum", root, time, keepdims=0), graph.constant(float(steps)))
-    moving = graph.node("Mul", moving, graph.constant(BEND**2))
-    total = graph.node("ReduceSum", error, time, keepdims=0)
-    signs = [graph.constant(0.5 * side / w["lasting"]) for side in np.array(LASTING, dtype=np.float32).T]
-    lasting = graph.node("Max", *(graph.node("Mul", total, sign) for sign in signs))
-    contributions = graph.node("Div", graph.node("Add", moving, lasting), count)
-    score = graph.node("ReduceMean", contributions, axes=[1], keepdims=0)
+    share = graph.node("Mul", error, units[0])
+    bend = graph.constant(BEND**2)
+    root = graph.node("Sqrt", graph.node("Add", graph.node("Mul", share, share), bend))
+    # sqrt(e^2 + BEND^2) - BEND, x 2 BEND: a step that was not measured adds the BEND that is taken off again
+    size = graph.node("Sub", graph.node("ReduceSum", root, time, keepdims=0), graph.constant(BEND * steps))
+    size = graph.node("Div", graph.node("Max", size, graph.constant(0.0)), count)
+    moving = graph.node("Sqrt", graph.node("Mul", size, graph.constant(2 * BEND * MOVING**2)))
+    means = graph.node("Div", graph.node("Mul", graph.node("ReduceSum", error, time, keepdims=0), units[1]), count)
+    signs = [graph.constant(side) for side in np.array(LASTING, dtype=np.float32).T]
+    lasting = graph.node("Max", *(graph.node("Mul", means, sign) for sign in signs))
+    contributions = graph.node("Add", moving, lasting)
+    score = graph.node("ReduceMax", contributions, axes=[1], keepdims=0)
     graph.output("score", score, [1])
     graph.output("contributions", contributions, [1, RESPONSES])

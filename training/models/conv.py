@@ -66,7 +66,7 @@ class Decoder(nn.Module):
 
 
 class ConvDyad(PackDyad):
-    def __init__(self, size: Size, kl_weight: float = 1e-3, kl_steps: int = 800) -> None:
+    def __init__(self, size: Size, kl_weight: float = 1e-2, kl_steps: int = 800) -> None:
         super().__init__(size.steps, kl_weight, kl_steps)
         self.size = size
         self.encoder = Encoder(size)

@@ -16,7 +16,7 @@ class GruSize(BaseModel):
 
 
 class GruDyad(PackDyad):
-    def __init__(self, size: GruSize, kl_weight: float = 1e-3, kl_steps: int = 800) -> None:
+    def __init__(self, size: GruSize, kl_weight: float = 1e-2, kl_steps: int = 800) -> None:
         super().__init__(size.steps, kl_weight, kl_steps)
         self.size = size
         hidden = size.hidden

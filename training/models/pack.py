@@ -3,8 +3,11 @@
 As in DyAD a latent is taken from all channels, and a decoder that is driven by the inputs only, told by the latent what
 pack and state it is, must produce the responses. Departures: the coarse answer (ohmic drop, slope of the open-circuit
 voltage, usual spread) comes from a polynomial in float, and the net has only the difference to give, so that INT8
-resolves it; windows of driving as well as charging; no mileage head (mileage is no channel); and besides the squared
-(Huber) error its signed mean over the window counts, in which noise cancels and a small lasting deviation does not.
+resolves it; windows of driving as well as charging; no mileage head (mileage is no channel).
+
+The score: of each response the signed mean of the error over the window, in which noise cancels and a small lasting
+deviation does not, and a quarter of its (Huber) size; both in units that a healthy window has at such levels of
+current, voltage and temperature (an empty pack's cells stand further apart); then the largest response.
 The nets are conv.py (shipped) and gru.py (the published form, a teacher: ONNX Runtime cannot quantize a GRU).
 
 Shapes: window, mask (n, steps, channels) in the order of CHANNELS, scaled.
@@ -13,9 +16,7 @@ Shapes: window, mask (n, steps, channels) in the order of CHANNELS, scaled.
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from services.inference.channels import ChannelSpec
@@ -47,9 +48,15 @@ POWERS: Final = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 2, 0), (0, 3, 0), (0, 0, 1
 """Of the levels: the coefficients of the polynomial."""
 TIMES: Final = INPUTS + 1  # terms in time: current, charge, 1
 RIDGE: Final = 1e-3
-RESOLUTION: Final = (0.005, 0.005, 0.005, 0.005, 0.5, 0.5)  # V, degC: no error below what the sensors resolve counts
+UNIT_RIDGE: Final = 1e-2
+RESOLUTION: Final = (0.005, 0.005, 0.005, 0.005, 0.5, 0.5)  # V, degC, of a vehicle's sensors
 BEND: Final = 3.0  # sigmas from which on an error counts linearly
-SEEN_NOISE, LEVEL_NOISE = 0.05, 0.3  # in training, against learning days by heart
+MOVING: Final = 0.25  # weight of the error's size beside its lasting part
+UNIT_FLOOR: Final = 0.1  # of RESOLUTION, added to a healthy window's error before its logarithm is taken
+UNIT_ENDS: Final = (0.02, 0.98)
+"""Quantiles of healthy windows' units that no unit passes: levels that were never seen make a score neither blind nor
+shrill."""
+NOISE: Final = 0.05  # of what is seen, in training
 LASTING: Final = ((-1, 1), (-1, 1), (0, 1), (-1, 0), (0, 1), (-1, 1))
 """Which sign of a response's lasting error counts, (below, above): a fault makes the highest cell stand off upwards,
 the lowest downwards and the hottest probe hotter; less of these is no fault."""
@@ -112,17 +119,18 @@ class Front(nn.Module):
 class PackDyad(nn.Module):
     """Front, encoder, decoder, score. Subclasses give `encode` and `decode`."""
 
-    sigma: Tensor
-    lasting: Tensor
     unit: Tensor
+    units: Tensor
+    unit_ends: Tensor
 
-    def __init__(self, steps: int, kl_weight: float = 1e-3, kl_steps: int = 800) -> None:
+    def __init__(self, steps: int, kl_weight: float = 1e-2, kl_steps: int = 800) -> None:
         super().__init__()
         self.steps, self.kl_weight, self.kl_steps = steps, kl_weight, kl_steps
         self.front = Front()
         self.register_buffer("unit", torch.ones(RESPONSES))  # spread of what the polynomial leaves, in training
-        self.register_buffer("sigma", torch.full((RESPONSES,), 0.3))
-        self.register_buffer("lasting", torch.full((RESPONSES,), 0.3))
+        # logarithms of the units of size (first) and of the mean, by the levels' powers; their lowest and highest
+        self.register_buffer("units", torch.zeros(2 * RESPONSES, len(POWERS)))
+        self.register_buffer("unit_ends", torch.zeros(2, 2 * RESPONSES))
 
     def encode(self, inputs: Tensor, rest: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the latent, (n, latent) each."""
@@ -146,17 +154,22 @@ class PackDyad(nn.Module):
         if not self.training:
             mean, log_variance = self.encode(inputs, rest, levels)
             return rest, self.decode(inputs, mean, levels), mean, log_variance
-        seen = rest + SEEN_NOISE * torch.randn_like(rest)
-        blurred = levels + LEVEL_NOISE * torch.randn_like(levels)
+        seen = rest + NOISE * torch.randn_like(rest)
+        blurred = levels + NOISE * torch.randn_like(levels)
         mean, log_variance = self.encode(inputs, seen, blurred)
         latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         return rest, self.decode(inputs, latent, blurred), mean, log_variance
 
+    def target(self, window: Tensor, rest: Tensor) -> Tensor:
+        """What the reconstruction is to be."""
+        return rest
+
     def loss(self, data: Snippets, step: int) -> Tensor:
         """Smooth L1 + annealed KL; `step` of the optimizer, from 0."""
         rest, reconstruction, mean, log_variance = self.reconstruct(data.window)
+        target = self.target(data.window, rest)
         measured = data.mask[:, :, INPUTS:]
-        error = nn.functional.smooth_l1_loss(reconstruction / self.unit, rest / self.unit, beta=0.3, reduction="none")
+        error = nn.functional.smooth_l1_loss(reconstruction / self.unit, target / self.unit, beta=0.3, reduction="none")
         latent = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
         weight = self.kl_weight * min(1.0, step / self.kl_steps)
         return (error * measured).sum() / measured.sum().clamp(min=1.0) + weight * latent
@@ -167,32 +180,42 @@ class PackDyad(nn.Module):
         measured = mask[:, :, INPUTS:]
         return (rest - reconstruction) * measured, measured.sum(1).clamp(min=1.0)
 
-    def forward(self, window: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Score (n,) and contributions (n, RESPONSES), the bundle's interface; the score is their mean."""
+    def units_at(self, window: Tensor) -> tuple[Tensor, Tensor]:
+        """Size and mean of a healthy window's error at these windows' levels, (n, RESPONSES) each."""
+        powers = self.front.powers(self.front.standing(window)[2])
+        low, high = self.unit_ends
+        size, mean = torch.minimum(torch.maximum(powers @ self.units.T, low), high).exp().chunk(2, 1)
+        return size, mean
+
+    def parts(self, window: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Moving and lasting part of each response's error, in units of a healthy window's, (n, RESPONSES)."""
         error, count = self.errors(window, mask)
-        moving = bent(error / self.sigma).sum(1) / count
-        means = error.sum(1) / count / self.lasting
+        size, mean = self.units_at(window)
+        moving = (bent(error / size.unsqueeze(1)).sum(1) / count).sqrt()
+        means = error.sum(1) / count / mean
         below, above = torch.tensor(LASTING, dtype=means.dtype, device=means.device).T
-        contributions = 0.5 * (moving + torch.maximum(below * means, above * means))
-        return contributions.mean(1), contributions
+        return moving, torch.maximum(below * means, above * means)
+
+    def forward(self, window: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Score (n,) and contributions (n, RESPONSES), the bundle's interface; the score is the largest of them."""
+        moving, lasting = self.parts(window, mask)
+        contributions = lasting + MOVING * moving
+        return contributions.amax(1), contributions
 
     @torch.no_grad()
     def fit_units(self, data: Snippets, specs: Sequence[ChannelSpec]) -> None:
-        """Set the units of error by healthy windows: the middle window's RMS, and that of the windows' means; no less
-        than the sensors resolve."""
+        """Set the units of error by healthy windows, each by its weight: a ridge regression of the logarithms."""
         error, count = self.errors(data.window, data.mask)
-        floor = torch.tensor([r / spec.scale for r, spec in zip(RESOLUTION, specs[INPUTS:], strict=True)])
-        self.sigma = torch.maximum(((error**2).sum(1) / count).median(0).values.sqrt(), floor)
-        self.lasting = torch.maximum((error.sum(1) / count).abs().median(0).values, floor / 2)
+        floor = UNIT_FLOOR * torch.tensor([r / s.scale for r, s in zip(RESOLUTION, specs[INPUTS:], strict=True)])
+        size, mean = ((error**2).sum(1) / count).sqrt(), (error.sum(1) / count).abs()
+        wanted = torch.cat([(size + floor).log(), (mean + floor).log()], 1).double()
+        powers = self.front.powers(self.front.standing(data.window)[2]).double()
+        weighted = powers * (data.weight / data.weight.sum())[:, None]
+        gram = weighted.T @ powers + UNIT_RIDGE * torch.eye(len(POWERS))
+        self.units = torch.linalg.solve(gram, weighted.T @ wanted).T.float().contiguous()
+        self.unit_ends = (powers.float() @ self.units.T).quantile(torch.tensor(UNIT_ENDS), 0)
 
 
 def bent(sigmas: Tensor) -> Tensor:
     """Pseudo-Huber error: e^2, far beyond the bend 2 BEND |e|."""
     return 2 * BEND**2 * ((1 + (sigmas / BEND) ** 2).sqrt() - 1)
-
-
-def fitted_channels(values: NDArray[np.float32], weight: NDArray[np.float32]) -> tuple[ChannelSpec, ...]:
-    """CHANNELS with offsets at the mean levels of these windows (physical units): powers of levels stay small."""
-    level = np.average(values.mean(1), axis=0, weights=weight)
-    offset = [0.0, 0.0, *[round(float(level[CELLS]), 2)] * 4, *[round(float(level[COLDEST]))] * 2]
-    return tuple(spec.model_copy(update={"offset": float(o)}) for spec, o in zip(CHANNELS, offset, strict=True))

@@ -4,32 +4,35 @@ import torch
 from torch import Tensor
 
 from training.models.fit import JUDGED
-from training.models.pack import LASTING, PackDyad, bent
+from training.models.pack import PackDyad
 from training.models.snippets import Snippets
 
-SQUARED, HUBER, MEANS, SHIPPED, LATENT = "squared", "huber", "signed means", "huber + signed means", "latent"
+SQUARED, HUBER, MEANS, LARGEST, LATENT = "squared", "huber", "signed means", "largest signed mean", "latent"
+SHIPPED = "as shipped"
 
 
 @torch.no_grad()
 def variants(net: PackDyad, data: Snippets, healthy: Snippets) -> dict[str, Tensor]:
-    """Name -> scores (n,). `latent`: distance of the latent from that of `healthy` windows (Mahalanobis), its prior."""
+    """Name -> scores (n,).
+
+    `squared`, `huber`, `signed means`: the mean over the responses; `latent`: distance of the latent from that of
+    `healthy` windows (Mahalanobis).
+    """
     net.eval()
     made: dict[str, list[Tensor]] = {}
     centre = torch.cat([latent(net, part) for part in parts(healthy)])
     inverse = torch.linalg.pinv(torch.cov(centre.T))
     for part in parts(data):
         error, count = net.errors(part.window, part.mask)
-        scaled = error / net.sigma
-        moving = (bent(scaled).sum(1) / count).mean(1)
-        means = error.sum(1) / count / net.lasting
-        below, above = torch.tensor(LASTING, dtype=means.dtype).T
-        lasting = torch.maximum(below * means, above * means).mean(1)
+        moving, lasting = net.parts(part.window, part.mask)
+        squared = ((error / net.units_at(part.window)[0].unsqueeze(1)) ** 2).sum(1) / count
         off = latent(net, part) - centre.mean(0)
         found = {
-            SQUARED: ((scaled**2).sum(1) / count).mean(1),
-            HUBER: moving,
-            MEANS: lasting,
-            SHIPPED: 0.5 * (moving + lasting),
+            SQUARED: squared.mean(1),
+            HUBER: (moving**2).mean(1),
+            MEANS: lasting.mean(1),
+            LARGEST: lasting.amax(1),
+            SHIPPED: net(part.window, part.mask)[0],
             LATENT: ((off @ inverse) * off).sum(1),
         }
         for name, scores in found.items():

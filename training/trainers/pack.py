@@ -62,7 +62,7 @@ class Config(BaseModel):
     form: Literal["int8", "fp32"] = "int8"
     size: Size = Size()
     recipe: Recipe = Recipe()
-    kl_weight: float = Field(1e-3, ge=0)
+    kl_weight: float = Field(1e-2, ge=0)
     fleet: FleetConfig | None = FleetConfig()
     quantile: float = Field(0.99, gt=0, lt=1, description="Of healthy windows that were not learnt from: threshold.")
     calibration: int = Field(400, ge=1, description="Windows from which the ranges of INT8 are taken.")
@@ -201,9 +201,9 @@ def describe(config: Config, learnt: Sequence[Windows], threshold: float, figure
         **asdict(shape),
         "period_max_s": PERIOD_MAX_S,
         "score": {
-            "definition": "Mean over responses of half the mean Huber error (bend at 3) between response and "
-            "reconstruction and half its lasting part (the signed mean), each in units of a healthy window's; about 1 "
-            "on a healthy window.",
+            "definition": "The largest over the responses of: the signed mean over the window of its error, and a "
+            "quarter of that error's size (Huber, bend at 3), each in units that a healthy window has at such levels "
+            "of current, voltage and temperature.",
             "threshold": threshold,
             "threshold_from": f"Quantile {config.quantile} of healthy windows of the vehicles' threshold spans "
             f"({SPANS['threshold'][0]:.0%} to {SPANS['threshold'][1]:.0%} of each healthy recording) and of simulated "

@@ -18,7 +18,7 @@ from training.models.snippets import Snippets
 from training.packs import snippets
 
 pytestmark = pytest.mark.training
-BYTES_MAX = 30_000
+BYTES_MAX = 30_720  # 30 KiB
 CONVOLUTIONS = 14
 
 

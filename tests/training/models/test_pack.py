@@ -42,6 +42,7 @@ def test_decoder_is_told_of_responses_by_latent_and_levels_alone(student: ConvDy
         assert torch.equal(student.decode(inputs, latent, levels), student.decode(inputs, latent, levels))
 
 
+@torch.no_grad()
 def test_a_low_cell_scores_above_healthy_windows_and_a_better_one_does_not(
     student: ConvDyad, learnt_fleet: Windows
 ) -> None:
@@ -52,16 +53,28 @@ def test_a_low_cell_scores_above_healthy_windows_and_a_better_one_does_not(
     scores, contributions = judge(student, low)
     assert scores.median() > 3 * healthy.quantile(0.9)
     assert (contributions.argmax(1) == LOWEST - INPUTS).float().mean() > 0.9
-    shift = student.lasting[LOWEST - INPUTS]
-    with torch.no_grad():
-        error, count = student.errors(data.window, data.mask)
-        better.window[..., LOWEST] += 3 * shift  # the lowest cell nearer to the others
-        nearer, _ = student.errors(better.window, better.mask)
-    assert (nearer.sum(1) / count)[:, LOWEST - INPUTS].mean() > (error.sum(1) / count)[:, LOWEST - INPUTS].mean()
-    below = judge(student, better)[1][:, LOWEST - INPUTS]
-    above = data.at(torch.arange(len(data)))
-    above.window[..., LOWEST] -= 3 * shift
-    assert below.median() < judge(student, above)[1][:, LOWEST - INPUTS].median()
+    moving, lasting = student.parts(low.window, low.mask)
+    better.window[..., LOWEST] += 10.0  # the lowest cell nearer to the others: no fault
+    assert student.parts(better.window, better.mask)[1][:, LOWEST - INPUTS].max() == 0
+    assert (lasting[:, LOWEST - INPUTS] > moving[:, LOWEST - INPUTS]).float().mean() > 0.9
+
+
+@torch.no_grad()
+def test_units_follow_the_state_and_never_leave_what_healthy_windows_have(
+    student: ConvDyad, learnt_fleet: Windows
+) -> None:
+    data = snippets(learnt_fleet, CHANNELS)
+    low, high = (ends.exp() for ends in student.unit_ends)
+    unseen = data.window.clone()
+    unseen[..., 2:6] += 500.0  # 5 V above anything that was seen
+    for window in (data.window, unseen, -100 * unseen):
+        units = torch.cat(student.units_at(window), 1)
+        assert (units >= low * 0.999).all()
+        assert (units <= high * 1.001).all()
+    assert torch.cat(student.units_at(data.window), 1).std(0).min() > 0
+    error, count = student.errors(data.window, data.mask)
+    size = ((error**2).sum(1) / count).sqrt()
+    assert 0.3 < (size / student.units_at(data.window)[0]).median() < 3
 
 
 def test_what_was_not_measured_does_not_count(student: ConvDyad, learnt_fleet: Windows) -> None:
