@@ -315,23 +315,16 @@ class Outbox:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     async def index(self) -> dict[tuple[str, str], BootIndex]:
-        """What is held, by (stream, boot) in the order of process starts; also what waits for the next commit."""
-        found = await self._in_thread(self._run, Journal.snapshot)
-        for e in self._pending:
-            at = found.setdefault(e.key, BootIndex())
-            if not at.held:
-                at.from_ts, at.timed = e.ts, e.timed
-            at.to_ts, at.closed = max(at.to_ts, e.ts), False
-            at.held.add(e.seq)
-        found = {key: at for key, at in found.items() if at.number or at.held}
-        return dict(sorted(found.items(), key=lambda item: item[1].order))
+        """What is held, by (stream, boot) in the order of process starts. Commits what is pending first."""
+        found = await self.on_journal(Journal.snapshot)
+        return {k: at for k, at in sorted(found.items(), key=lambda item: item[1].order) if at.number}
 
     async def read(
         self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int
     ) -> list[tuple[int, bytes]]:
         """Up to `limit` messages (seq, payload) of the ranges, ascending."""
         wanted = RangeSet(ranges)
-        found = dict(await self._in_thread(self._run, lambda held: held.read(stream, boot, wanted, limit)))
+        found = dict(await self.on_journal(lambda held: held.read(stream, boot, wanted, limit)))
         for e in self._pending:
             if (e.stream, e.boot) == (stream, boot) and e.seq in wanted:
                 found[e.seq] = e.payload

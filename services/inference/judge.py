@@ -98,6 +98,13 @@ class Judge:
             if pipeline is not None:
                 self._keep(stream, name, pipeline)
 
+    def passed(self, stream: Topic, sample: Sample) -> None:
+        """A sample that came too late to be judged is worked off all the same."""
+        name = f"{stream.node}/{stream.device}/{stream.stream}"
+        known = self.positions.get(name)
+        if known is None or (known.boot == sample.boot and known.seq < sample.seq):
+            self.positions[name] = SampleId(boot=sample.boot, seq=sample.seq)
+
     def hold_back(self, cursors: dict[str, Any]) -> dict[str, Any]:
         """Reading positions less what still waits for its layout."""
         waiting = {str(stream): [s[0].boot, s[0].seq] for stream, s in self._waiting.items() if s}

@@ -96,6 +96,7 @@ class Service:
         elif isinstance(message, Sample):
             if delivery.late:  # its step is closed and masked; going back would score twice
                 self._bus.counters.add("late_not_judged")
+                self._judge.passed(topic, message)
                 return
             scored = chain(self._judge.sample(topic, message), self._estimators.sample(topic, message))
         else:
