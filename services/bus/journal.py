@@ -235,11 +235,6 @@ class Journal:
             confirmed.add(first, last)
         self._dirty.add((stream, boot))  # kept with the next group: forgetting it costs a second confirmation
 
-    def snapshot(self) -> dict[Key, BootIndex]:
-        """The index as it is now; also of boots of which nothing is written but something is confirmed."""
-        early = {key: BootIndex(confirmed=ranges.copy()) for key, ranges in self._early.items()}
-        return early | {key: at.copy() for key, at in self.index.items()}
-
     def close_boot(self, stream: str, boot: str) -> None:
         """This boot has ended cleanly; nothing follows. Kept with the next group."""
         at = self.index.get((stream, boot))

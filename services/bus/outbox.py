@@ -316,8 +316,9 @@ class Outbox:
 
     async def index(self) -> dict[tuple[str, str], BootIndex]:
         """What is held, by (stream, boot) in the order of process starts. Commits what is pending first."""
-        found = await self.on_journal(Journal.snapshot)
-        return {k: at for k, at in sorted(found.items(), key=lambda item: item[1].order) if at.number}
+        return await self.on_journal(
+            lambda held: {key: at.copy() for key, at in sorted(held.index.items(), key=lambda item: item[1].order)}
+        )
 
     async def read(
         self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int
