@@ -4,15 +4,14 @@ The patterns follow IEC 60601-1-8: ten pulses of two groups for what needs an an
 soon, two for what wants to be known; the pauses between bursts are its as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gpiozero import Buzzer as Pin
 
 from services.alert.lcd import View
-from services.alert.outputs.worker import Worker
-from services.alert.register import Change
+from services.alert.outputs.worker import Driven
 from services.bus.messages import SEVERITIES, Severity
 
 
@@ -80,30 +79,11 @@ class Sounder:
             line.close()
 
 
-class Buzzer:
+class Buzzer(Driven[Pattern | None]):
     """Args: sounder: the hardware."""
 
-    name = "buzzer"
-
     def __init__(self, sounder: Sounder) -> None:
-        self._worker: Worker[Pattern | None] = Worker(self.name, sounder)
-
-    @property
-    def fault(self) -> str | None:
-        return self._worker.fault
-
-    @property
-    def drawn(self) -> Sequence[tuple[float, float]]:
-        return tuple(self._worker.drawn)
-
-    def open(self) -> None:
-        self._worker.start()
+        super().__init__("buzzer", sounder)
 
     def show(self, view: View) -> None:
         self._worker.put(pattern(view))
-
-    def changed(self, change: Change) -> None:
-        """The next state is heard."""
-
-    def close(self) -> None:
-        self._worker.stop()

@@ -4,14 +4,13 @@ Nothing blinks by itself: each change of the light is one turn of the service's 
 leaves a lamp that stands still.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gpiozero import LED
 
 from services.alert.lcd import Led, View
-from services.alert.outputs.worker import Worker
-from services.alert.register import Change
+from services.alert.outputs.worker import Driven
 
 Lights = frozenset[str]
 DARK: Final[Lights] = frozenset()
@@ -54,30 +53,11 @@ class Leds:
             led.close()
 
 
-class Lamp:
+class Lamp(Driven[Lights]):
     """Args: leds: the hardware."""
 
-    name = "lamp"
-
     def __init__(self, leds: Leds) -> None:
-        self._worker: Worker[Lights] = Worker(self.name, leds)
-
-    @property
-    def fault(self) -> str | None:
-        return self._worker.fault
-
-    @property
-    def drawn(self) -> Sequence[tuple[float, float]]:
-        return tuple(self._worker.drawn)
-
-    def open(self) -> None:
-        self._worker.start()
+        super().__init__("lamp", leds)
 
     def show(self, view: View) -> None:
         self._worker.put(lights(view))
-
-    def changed(self, change: Change) -> None:
-        """The next second shows it."""
-
-    def close(self) -> None:
-        self._worker.stop()

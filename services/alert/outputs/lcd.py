@@ -1,43 +1,23 @@
 """The character display as an output: pages by panel.py, drawn by a thread of its own."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from services.alert.lcd import Entry, View
 from services.alert.outputs.panel import Picture, Shown, panel
-from services.alert.outputs.worker import Device, Worker
-from services.alert.register import Change
+from services.alert.outputs.worker import Device, Driven
 
 
-class Lcd:
+class Lcd(Driven[Shown]):
     """Args: display: draws pictures; columns, rows: its size; clock: steady [s]."""
-
-    name = "lcd"
 
     def __init__(self, display: Device[Picture], columns: int, rows: int, clock: Callable[[], float]) -> None:
         self._size = columns, rows
         self._pages = _Pages(display, clock)
-        self._worker: Worker[Shown] = Worker(self.name, self._pages)
-
-    @property
-    def fault(self) -> str | None:
-        return self._worker.fault
-
-    @property
-    def drawn(self) -> Sequence[tuple[float, float]]:
-        return tuple(self._worker.drawn)
-
-    def open(self) -> None:
-        self._worker.start()
+        super().__init__("lcd", self._pages)
 
     def show(self, view: View) -> None:
         self._worker.put(panel(view, *self._size))
-
-    def changed(self, change: Change) -> None:
-        """The next picture shows it."""
-
-    def close(self) -> None:
-        self._worker.stop()
 
     def seen(self, at: float) -> Entry | None:
         """The alarm that stood on the display at a steady time [s]; None = a page without one, or nothing yet."""

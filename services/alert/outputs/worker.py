@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 log = logging.getLogger(__name__)
@@ -121,3 +122,28 @@ class Worker(Generic[T]):
             self._busy_since = None
             while not self._stopping and (left := end - time.monotonic()) > 0:
                 self._wake.wait(left)
+
+
+class Driven(Generic[T]):
+    """What outputs that draw by a thread share. Args: name: `lcd`; device: the hardware."""
+
+    def __init__(self, name: str, device: Device[T]) -> None:
+        self.name = name
+        self._worker: Worker[T] = Worker(name, device)
+
+    @property
+    def fault(self) -> str | None:
+        return self._worker.fault
+
+    @property
+    def drawn(self) -> Sequence[tuple[float, float]]:
+        return tuple(self._worker.drawn)
+
+    def open(self) -> None:
+        self._worker.start()
+
+    def changed(self, change: object) -> None:
+        """The next picture shows it."""
+
+    def close(self) -> None:
+        self._worker.stop()
