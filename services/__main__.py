@@ -51,14 +51,15 @@ def main(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Ruff, mypy and pytest; with arguments, pytest alone."""
+    """Ruff, mypy and pytest with two workers; with arguments, pytest alone."""
     if not arguments:
         for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
             print("$", *command, flush=True)
             code = subprocess.call([sys.executable, "-m", *command], cwd=ROOT)
             if code:
                 return code
-    return subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=ROOT)
+    workers = [] if arguments else ["-n", "2", "--no-loadscope-reorder"]
+    return subprocess.call([sys.executable, "-m", "pytest", *workers, *arguments], cwd=ROOT)
 
 
 if __name__ == "__main__":

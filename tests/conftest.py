@@ -1,9 +1,9 @@
 """Fixtures of all tests, and how they share several workers."""
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 # a slow machine is no fault of an example
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -14,15 +14,21 @@ pytest_plugins = ["tests.fixtures_docker", "tests.fixtures_mosquitto", "tests.fi
 WHOLE = {"system", "up", "hardware"}  # each of these tests has the machine's ports or hardware for itself
 
 
-@pytest.hookimpl(wrapper=True)  # around xdist's own, which reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """With `-n 2`: what runs the whole system follows one after another on one worker, from the beginning, for it takes
-    longest, the virtual Pi last, for it may still be built meanwhile; of the rest each file stays together."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("system" if whole(item) else str(item.path)))
-    items.sort(key=lambda item: (not whole(item), item.get_closest_marker("rig") is not None))
-    return (yield)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First what runs the whole system, for it takes longest; of that the virtual Pi last."""
+    items.sort(key=lambda item: (not whole(item.nodeid), item.get_closest_marker("rig") is not None))
 
 
-def whole(item: pytest.Item) -> bool:
-    return item.path.parent.name in WHOLE
+def whole(nodeid: str) -> bool:
+    return nodeid.split("/")[1] in WHOLE
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Workers take whole files; what runs the whole system follows one after another on one of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "whole" if whole(nodeid) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)
