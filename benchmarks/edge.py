@@ -42,19 +42,17 @@ def models(rounds: int = 40) -> list[str]:
     """Latency of one window [ms]."""
     import torch
 
-    from training.dyad import CHANNELS, ConvDyad
-    from training.export import export_float
+    from training.compress.student_graph import write
+    from training.models.conv import ConvDyad, Size
+    from training.models.pack import CHANNELS
 
     torch.set_num_threads(1)
-    net = ConvDyad().eval()
+    net = ConvDyad(Size()).eval()
     bundle = load_bundle(BUNDLE)
     steps = bundle.manifest.window
     window = np.random.default_rng(1).normal(size=(1, steps, len(CHANNELS))).astype(np.float32)
     mask = np.ones_like(window)
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / MODEL
-        export_float(net, plain, steps)
-        float_session = open_session(plain.read_bytes(), plain)
+    float_session = open_session(write(net, None).model().SerializeToString(), BUNDLE / MODEL)
     tensors = torch.from_numpy(window), torch.from_numpy(mask)
 
     def by_torch() -> None:
