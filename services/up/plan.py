@@ -1,5 +1,7 @@
-"""Which processes the whole system is made of, and what each is told. Pure, but for the file of passwords."""
+"""Which processes the whole system is made of, and what each is told. Pure, but for two files:
+passwords, and the simulated packs."""
 
+import json
 import os
 import re
 import secrets
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from services.bus.settings import ROOT
+from services.sensor.simulated.config import load_config
 from services.up.ports import Ports
 from services.up.settings import UpSettings
 
@@ -93,7 +96,7 @@ def services(
         "ingest": cloud("ingest")
         | {"EMBERWATCH_DATABASE_URL": database_url, "EMBERWATCH_HTTP_PORT": str(ports["ingest"])},
         "alert": edge | {"EMBERWATCH_ROLE": "edge"},
-        "inference": edge,
+        "inference": edge | _devices(settings),
         "alert-cloud": cloud("alert") | {"EMBERWATCH_ROLE": "cloud"},
         "sensor": edge | _source(settings),
         "dashboard": cloud("dashboard") | {"EMBERWATCH_API_URL": api, "EMBERWATCH_HTTP_PORT": str(ports["dashboard"])},
@@ -106,10 +109,22 @@ def services(
     }
 
 
+def _devices(settings: UpSettings) -> dict[str, str]:
+    """What inference is told of the devices: of simulated packs their name plates. The cell is NMC (cell.py)."""
+    if settings.simulation is None:
+        return {}
+    packs = load_config(settings.simulation).packs
+    told = {
+        name: {"chemistry": "NMC", "capacity_ah": pack.capacity_ah, "cells": pack.cells} for name, pack in packs.items()
+    }
+    return {"EMBERWATCH_DEVICES": json.dumps(told)}
+
+
 def _source(settings: UpSettings) -> dict[str, str]:
     """What the sensor is told of where its readings come from."""
     if settings.simulation is not None:
-        return {"EMBERWATCH_SOURCE": "simulated", "EMBERWATCH_SIMULATED": str(settings.simulation)}
+        told = {"EMBERWATCH_SOURCE": "simulated", "EMBERWATCH_SIMULATED": str(settings.simulation)}
+        return told | {"EMBERWATCH_CLOCK": "ntp"}  # what this computer's clock shows is the simulation's time
     told = {"EMBERWATCH_REPLAY": str(settings.replay), "EMBERWATCH_DEVICE": settings.device}
     told |= {"EMBERWATCH_SPEED": settings.speed, "EMBERWATCH_REPEAT": str(not settings.until_done)}
     return told | ({"EMBERWATCH_MAP": settings.map} if settings.map else {})

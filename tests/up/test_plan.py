@@ -1,6 +1,7 @@
 """Which processes there are and what each is told."""
 
 import dataclasses
+import json
 import stat
 from pathlib import Path
 
@@ -88,6 +89,21 @@ def test_the_sensor_is_told_what_to_replay() -> None:
     assert watched.environment["EMBERWATCH_REPEAT"] == "True"
     mapped = services(dataclasses.replace(SETTINGS, map="m.yaml"), PORTS, "pi", PASSWORDS, "")["sensor"]
     assert mapped.environment["EMBERWATCH_MAP"] == "m.yaml"
+
+
+def test_a_simulation_has_its_packs_told_to_inference_and_this_computers_time(tmp_path: Path) -> None:
+    simulation = tmp_path / "packs.yaml"
+    simulation.write_text("packs: {a: {cells: 12, probes: 2, capacity_ah: 3}, b: {}}")
+    plan = services(dataclasses.replace(SETTINGS, simulation=simulation), PORTS, "pi", PASSWORDS, "")
+    sensor = plan["sensor"].environment
+    told = {name: sensor[f"EMBERWATCH_{name}"] for name in ("SOURCE", "SIMULATED", "CLOCK")}
+    assert told == {"SOURCE": "simulated", "SIMULATED": str(simulation), "CLOCK": "ntp"}
+    assert "EMBERWATCH_REPLAY" not in sensor
+    assert json.loads(plan["inference"].environment["EMBERWATCH_DEVICES"]) == {
+        "a": {"chemistry": "NMC", "capacity_ah": 3, "cells": 12},
+        "b": {"chemistry": "NMC", "capacity_ah": 5, "cells": 96},
+    }
+    assert "EMBERWATCH_DEVICES" not in services(SETTINGS, PORTS, "pi", PASSWORDS, "")["inference"].environment
 
 
 def test_no_secret_shows_in_a_printed_plan() -> None:

@@ -28,6 +28,7 @@ from services.bus.topics import NODE_DEVICE, check_name
 from services.sensor.simulated.duty import Driver
 from services.sensor.simulated.faults import Fault, Kind, Sensor
 
+SHORT_LEAST: Final = 0.5  # ohm Ah: below it a cell's own resistance decides, which a step does not resolve
 ROADS: Final = {"town": 0.0, "country": 1.0, "motorway": 2.0}
 
 
@@ -119,6 +120,9 @@ class PackConfig(_Part):
             count, what = (self.probes, "probes") if probe else (self.cells, "cells")
             if fault.cell >= count:
                 raise ValueError(f"{fault.kind} in {fault.cell}, there are {what} 0 to {count - 1}")
+            if fault.kind == "internal_short" and fault.size * self.capacity_ah < SHORT_LEAST:
+                least = SHORT_LEAST / fault.size
+                raise ValueError(f"a short of {fault.size:g} ohm needs cells of {least:g} Ah or more")
         return self
 
 
