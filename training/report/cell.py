@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from training.report.drawing import BLUE, RED, save, sheet
 
 SIZES: Final = ("10", "20", "30", "50", "100", "200", "le100")
 ROWS: Final = (
@@ -20,7 +17,7 @@ ROWS: Final = (
     "labels",
     "chosen",
 )
-COLOURS: Final = {"window": "#1f77b4", "run": "#d62728"}
+COLOURS: Final = {"window": BLUE, "run": RED}
 
 
 def report(figures: dict[str, Any], folder: Path) -> dict[str, str]:
@@ -81,8 +78,7 @@ def latency(figures: dict[str, Any]) -> str:
 
 def picture(figures: dict[str, Any], path: Path) -> None:
     """AUROC against the same cell by size of the resistor, with 95 % intervals."""
-    plt.rcParams["svg.hashsalt"] = "emberwatch"  # the same figures give the same file
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    figure, [axes] = sheet(6.4, 3.6)
     found = figures["chosen"]
     for what, colour in COLOURS.items():
         sizes = [size for size in SIZES if size in found[what] and size != "le100"]
@@ -96,9 +92,7 @@ def picture(figures: dict[str, Any], path: Path) -> None:
     axes.set_xticks([float(s) for s in SIZES if s != "le100"], [s for s in SIZES if s != "le100"])
     axes.minorticks_off()
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def _title(size: str) -> str:
