@@ -1,7 +1,8 @@
 """The outbox's journal: every message a service published, in SQLite (WAL), as a ring of size and age.
 
-Synchronous and for one thread; outbox.py puts a thread and the tail around it. It drops confirmed messages first; what
-it must drop unconfirmed leaves a tombstone, which is announced as lost.
+Synchronous and for one thread; outbox.py puts a thread and the tail around it. Messages of one stream that follow each
+other and are written together are one row, a block. Whole blocks are dropped, confirmed ones first; what must go
+unconfirmed leaves a tombstone, which is announced as lost.
 """
 
 import contextlib
@@ -9,90 +10,28 @@ import heapq
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from services.bus.holdings import SEQ_BITS, SEQ_MASK, BootIndex, Entry, Key, Tombstone, finished
+from services.bus.packing import pack_block, unpack_block
 from services.bus.ranges import RangeSet
 
-TRIM_ROWS: Final = 20_000  # dropped at most in one go; the rest with the next group
+TRIM_ROWS: Final = 20_000  # blocks dropped at most in one go; the rest with the next group
+BLOCK_MESSAGES: Final = 128  # in one row at most; reading one of them inflates them all
+BLOCK_BYTES: Final = 128 * 1024  # of messages packed one by one
+PAGE_BYTES: Final = 1024  # of a new file; a commit writes whole pages, and in most of them little is new
+CHECKPOINT_PAGES: Final = 4000  # of the log; a page that is written again until then goes into the file once
 _SCHEMA: Final = """
-create table if not exists message(id integer primary key, at real, ts real, payload blob);
+create table if not exists message(id integer primary key, at real, ts real, payload blob,
+  count integer not null default 1, to_ts real);
 create table if not exists boot(number integer primary key, stream text, boot text, closed integer default 0,
   timed integer default 1, confirmed text default '[]', lost text default '[]', unique (stream, boot));
 create table if not exists state(name text primary key, value blob) without rowid;
 """
-_SEQ_BITS: Final = 40  # message.id = boot.number << 40 | seq: one key, appended in order, no second index
-_SEQ_MASK: Final = (1 << _SEQ_BITS) - 1
+_GROWN: Final = ("count integer not null default 1", "to_ts real")  # what files of before blocks have not
 _SELECT: Final = "from message where id between ? and ?"
-Key = tuple[str, str]  # stream, boot
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A message to keep. `at`: receipt by the wall clock, `ts`: the time it speaks of [s since 1970]."""
-
-    stream: str
-    boot: str
-    seq: int
-    at: float
-    ts: float
-    payload: bytes
-    timed: bool = True
-
-    @property
-    def key(self) -> Key:
-        return self.stream, self.boot
-
-
-@dataclass(slots=True)
-class Tombstone:
-    first: int
-    last: int
-    from_ts: float
-    to_ts: float
-
-
-@dataclass(slots=True)
-class BootIndex:
-    """What the journal holds of one process start of one stream. `number` orders the starts; 0 = not on the disk."""
-
-    number: int = 0
-    held: RangeSet = field(default_factory=RangeSet)
-    confirmed: RangeSet = field(default_factory=RangeSet)
-    lost: list[Tombstone] = field(default_factory=list)
-    from_ts: float = 0.0
-    to_ts: float = 0.0
-    closed: bool = False
-    timed: bool = True
-
-    @property
-    def order(self) -> float:
-        return self.number or float("inf")
-
-    def ids(self, first: int, last: int) -> tuple[int, int]:
-        """Keys of first..last in the table of messages."""
-        return self.number << _SEQ_BITS | min(first, _SEQ_MASK), self.number << _SEQ_BITS | min(last, _SEQ_MASK)
-
-    def copy(self) -> "BootIndex":
-        return BootIndex(
-            self.number,
-            self.held.copy(),
-            self.confirmed.copy(),
-            [Tombstone(t.first, t.last, t.from_ts, t.to_ts) for t in self.lost],
-            self.from_ts,
-            self.to_ts,
-            self.closed,
-            self.timed,
-        )
-
-    def bury(self, first: int, last: int, from_ts: float, to_ts: float) -> None:
-        """Leave a tombstone; one that follows the last is joined to it."""
-        if self.lost and self.lost[-1].last + 1 == first:
-            last_one = self.lost[-1]
-            last_one.last, last_one.to_ts = last, max(last_one.to_ts, to_ts)
-        else:
-            self.lost.append(Tombstone(first, last, from_ts, to_ts))
+_INSERT: Final = "insert or ignore into message(id, at, ts, payload, count, to_ts) values (?, ?, ?, ?, ?, ?)"
 
 
 class Journal:
@@ -100,7 +39,7 @@ class Journal:
 
     Args:
         path: file, or ":memory:" when no disk can be had.
-        max_bytes: payload bytes to keep at most.
+        max_bytes: payload bytes to keep at most, as they are kept.
         max_age_s: by receipt time; what has no time yet does not age.
     Raises:
         sqlite3.DatabaseError: not a database, or damaged.
@@ -113,18 +52,29 @@ class Journal:
         self._dirty: set[Key] = set()
         self._early: dict[Key, RangeSet] = {}  # confirmed before the first group was written
         self._unsynced = False
+        self.damaged = 0  # messages of blocks that could not be read; lost
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
+            self._db.execute(f"pragma page_size = {PAGE_BYTES}")
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = normal")
+            self._db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
             self._db.executescript(_SCHEMA)
+            self._grow()
             self._load()
         except ValueError as error:
             self._db.close()
-            raise sqlite3.DatabaseError(f"table boot: {error}") from None
+            raise sqlite3.DatabaseError(f"content: {error}") from None
         except BaseException:
             self._db.close()
             raise
+
+    def _grow(self) -> None:
+        """Add what a file of an earlier release has not; its rows are blocks of one."""
+        have = {row[1] for row in self._db.execute("pragma table_info(message)")}
+        for column in _GROWN:
+            if column.partition(" ")[0] not in have:
+                self._db.execute(f"alter table message add column {column}")
 
     def _load(self) -> None:
         rows = self._db.execute("select number, stream, boot, closed, timed, confirmed, lost from boot order by number")
@@ -137,13 +87,14 @@ class Journal:
                 timed=bool(timed),
             )
         by_number = {at.number: at for at in self.index.values()}
-        for id_, ts, size in self._db.execute("select id, ts, length(payload) from message order by id"):
-            at, seq = by_number.get(id_ >> _SEQ_BITS), id_ & _SEQ_MASK
+        blocks = self._db.execute("select id, ts, coalesce(to_ts, ts), count, length(payload) from message order by id")
+        for id_, from_ts, to_ts, count, size in blocks:
+            at, seq = by_number.get(id_ >> SEQ_BITS), id_ & SEQ_MASK
             if at is None:
                 raise ValueError(f"message {id_} belongs to no boot")
-            at.from_ts = at.from_ts if at.held else ts
-            at.held.add(seq)
-            at.to_ts = max(at.to_ts, ts)
+            at.from_ts = at.from_ts if at.held else from_ts
+            at.held.add(seq, seq + count - 1)
+            at.to_ts = max(at.to_ts, to_ts)
             self.bytes += size
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -169,15 +120,13 @@ class Journal:
             elif (at.closed or not at.number) and entry.key not in opened:  # a recording goes on under its boot
                 opened[entry.key] = at.copy()
                 opened[entry.key].closed = False
+        blocks = [(block, pack_block([(e.ts, e.payload) for e in block])) for block in _blocks(new.values())]
         numbers: dict[Key, int] = {}
         with self._transaction("full" if durable else "normal"):
             for key, at in (changed | opened).items():
                 numbers[key] = at.number or self._number(key)
                 self._save(key, at)
-            self._db.executemany(
-                "insert or ignore into message values (?, ?, ?, ?)",
-                [(self._id(numbers, e), e.at, e.ts, e.payload) for e in new.values()],
-            )
+            self._db.executemany(_INSERT, [self._row(numbers, block, packed) for block, packed in blocks])
             self._db.executemany("insert or replace into state values (?, ?)", list(states))
             if durable and self._unsynced:  # SQLite syncs only a commit that has written something
                 version = self._db.execute("pragma user_version").fetchone()[0]
@@ -189,15 +138,19 @@ class Journal:
         self.index |= opened
         for key, number in numbers.items():
             self.index[key].number = number
-        for entry in new.values():
-            at = self.index[entry.key]
-            at.from_ts = at.from_ts if at.held else entry.ts
-            at.held.add(entry.seq)
-            at.to_ts = max(at.to_ts, entry.ts)
-            self.bytes += len(entry.payload)
+        for block, packed in blocks:
+            at = self.index[block[0].key]
+            at.from_ts = at.from_ts if at.held else min(e.ts for e in block)
+            at.held.add(block[0].seq, block[-1].seq)
+            at.to_ts = max(at.to_ts, *(e.ts for e in block))
+            self.bytes += len(packed)
 
-    def _id(self, numbers: dict[Key, int], e: Entry) -> int:
-        return (numbers.get(e.key) or self.index[e.key].number) << _SEQ_BITS | e.seq
+    def _row(
+        self, numbers: dict[Key, int], block: list[Entry], packed: bytes
+    ) -> tuple[int, float, float, bytes, int, float]:
+        key, times = block[0].key, [e.ts for e in block]
+        id_ = (numbers.get(key) or self.index[key].number) << SEQ_BITS | block[0].seq
+        return id_, max(e.at for e in block), min(times), packed, len(block), max(times)
 
     def _known(self, entry: Entry) -> bool:
         at = self.index.get(entry.key)
@@ -255,14 +208,18 @@ class Journal:
         at = self.index[key].copy()
         at.timed = last
         grown = 0
+        dated = {seq: (ts, payload) for seq, ts, payload in messages}
         with self._transaction("full"):
-            for seq, ts, payload in messages:
-                where = at.ids(seq, seq)
-                for (size,) in self._db.execute(f"select length(payload) {_SELECT}", where).fetchall():
-                    grown += len(payload) - size
+            touched = self._touched(at, "id, ts, count, payload", min(dated), max(dated)) if dated else ()
+            for id_, ts, count, kept in list(touched):
+                before = unpack_block(kept, count, ts)
+                after = [dated.get((id_ & SEQ_MASK) + i, message) for i, message in enumerate(before)]
+                packed, times = pack_block(after), [ts for ts, _ in after]
                 self._db.execute(
-                    "update message set at = ?, ts = ?, payload = ? where id = ?", (ts, ts, payload, where[0])
+                    "update message set at = ?, ts = ?, to_ts = ?, payload = ? where id = ?",
+                    (max(times), min(times), max(times), packed, id_),
                 )
+                grown += len(packed) - len(kept)
             self._save(key, at)
             if at.held:
                 at.from_ts, at.to_ts = self._times(at, 0, at.held.highest)
@@ -270,6 +227,10 @@ class Journal:
         self.bytes += grown
 
     # --- the ring ---------------------------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        return self.bytes > self._max_bytes
 
     def trim(self, now: float) -> int:
         """Drop what is too old or too much: confirmed first, oldest receipt first. Returns how many were lost by it.
@@ -280,31 +241,29 @@ class Journal:
         freed = dropped = 0
         for confirmed in (True, False):
             rows = [self._rows(key, at, drop.get(key), now, confirmed=confirmed) for key, at in self._in_order()]
-            for received, _, key, seq, size in heapq.merge(*rows):
+            for received, _, key, seq, count, size in heapq.merge(*rows):
                 if self.bytes - freed <= self._max_bytes and now - received <= self._max_age_s:
                     break
                 if dropped == TRIM_ROWS:
                     break
                 dropped += 1
-                drop.setdefault(key, RangeSet()).add(seq)
+                drop.setdefault(key, RangeSet()).add(seq, seq + count - 1)
                 freed += size
-        return self._drop(drop, freed) if drop or self._finished() else 0
+        return self._drop(drop, freed) if drop or finished(self.index) else 0
 
     def _in_order(self) -> list[tuple[Key, BootIndex]]:
         return sorted(self.index.items(), key=lambda item: item[1].order)
 
     def _rows(
         self, key: Key, at: BootIndex, gone: RangeSet | None, now: float, *, confirmed: bool
-    ) -> Iterator[tuple[float, float, Key, int, int]]:
-        """What may be dropped of a boot, ascending: (received, order, key, seq, bytes)."""
+    ) -> Iterator[tuple[float, float, Key, int, int, int]]:
+        """Blocks of a boot that may be dropped, ascending: (received, order, key, first seq, messages, bytes)."""
         candidates = at.held.intersection(at.confirmed) if confirmed else at.held
         for first, last in candidates.difference(gone) if gone else candidates:
-            rows = self._db.execute(f"select id, at, length(payload) {_SELECT} order by id", at.ids(first, last))
-            for id_, received, size in rows:
-                yield (received if at.timed else now), at.order, key, id_ & _SEQ_MASK, size
-
-    def _finished(self) -> list[Key]:
-        return _over(self.index)
+            rows = self._db.execute(f"select id, at, count, length(payload) {_SELECT} order by id", at.ids(first, last))
+            for id_, received, count, size in rows:
+                if (id_ & SEQ_MASK) + count - 1 <= last:  # else its end is not confirmed
+                    yield (received if at.timed else now), at.order, key, id_ & SEQ_MASK, count, size
 
     def _drop(self, drop: dict[Key, RangeSet], freed: int) -> int:
         changed: dict[Key, BootIndex] = {}
@@ -322,42 +281,71 @@ class Journal:
                 if at.held:
                     at.from_ts = self._times(at, next(iter(at.held))[0], next(iter(at.held))[0])[0]
                 self._save(key, at)
-            finished = _over(self.index | changed)
-            self._db.executemany("delete from boot where stream = ? and boot = ?", finished)
+            over = finished(self.index | changed)
+            self._db.executemany("delete from boot where stream = ? and boot = ?", over)
         self.index |= changed
         self._unsynced = True
-        for key in finished:
+        for key in over:
             del self.index[key]
         self.bytes -= freed
         return lost
 
     def _times(self, at: BootIndex, first: int, last: int) -> tuple[float, float]:
-        earliest, latest = self._db.execute(f"select min(ts), max(ts) {_SELECT}", at.ids(first, last)).fetchone()
-        return earliest, latest
+        blocks = list(self._touched(at, "id, ts, count, coalesce(to_ts, ts)", first, last))
+        return min(from_ts for _, from_ts, _, _ in blocks), max(to_ts for _, _, _, to_ts in blocks)
+
+    def _touched(self, at: BootIndex, columns: str, first: int, last: int) -> Iterator[tuple[Any, ...]]:
+        """Blocks that have a message of first..last, ascending. `columns` begins with id and has count as its third."""
+        low, high = at.ids(first, last)
+        before = "select max(id) from message where id between ? and ?"
+        rows = self._db.execute(
+            f"select {columns} from message where id between coalesce(({before}), ?) and ? order by id",
+            (at.ids(0, 0)[0], low, low, high),
+        )
+        return (row for row in rows if row[0] + row[2] > low)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
+    def snapshot(self) -> dict[Key, BootIndex]:
+        """A copy of the index."""
+        return {key: at.copy() for key, at in self.index.items()}
+
     def read(self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int) -> list[tuple[int, bytes]]:
-        """Up to `limit` messages (seq, payload) of the ranges, ascending."""
+        """Up to `limit` messages (seq, payload) of the ranges, ascending. A damaged block becomes a loss."""
         found: list[tuple[int, bytes]] = []
         at = self.index.get((stream, boot))
         if at is None or not at.number:
             return found
+        damaged, freed = RangeSet(), 0
+        inflated: tuple[int, list[bytes]] = (-1, [])  # many small ranges may lie in one block
         for first, last in ranges:
-            if len(found) >= limit:
-                break
-            rows = self._db.execute(
-                f"select id, payload {_SELECT} order by id limit ?", (*at.ids(first, last), limit - len(found))
-            )
-            found += [(id_ & _SEQ_MASK, payload) for id_, payload in rows]
-        return found
+            for id_, ts, count, kept in self._touched(at, "id, ts, count, payload", first, last):
+                head = id_ & SEQ_MASK
+                if len(found) >= limit or head in damaged:
+                    break
+                try:
+                    if inflated[0] != id_:
+                        inflated = id_, [payload for _, payload in unpack_block(kept, count, ts)]
+                except ValueError:
+                    damaged.add(head, head + count - 1)
+                    freed += len(kept)
+                    continue
+                found += [(head + i, p) for i, p in enumerate(inflated[1]) if first <= head + i <= last]
+        if damaged:
+            self.damaged += damaged.count
+            self._drop({(stream, boot): damaged}, freed)
+        return found[:limit]
 
     def entries(self) -> list[Entry]:
         """Everything that is held: to move a journal that was kept in memory to a disk that has come back."""
         found: list[Entry] = []
         for (stream, boot), at in self._in_order():
-            rows = self._db.execute(f"select id, at, ts, payload {_SELECT} order by id", at.ids(0, _SEQ_MASK))
-            found += [Entry(stream, boot, i & _SEQ_MASK, when, ts, load, at.timed) for i, when, ts, load in rows]
+            rows = self._db.execute(f"select id, at, ts, count, payload {_SELECT} order by id", at.ids(0, SEQ_MASK))
+            for id_, received, ts, count, kept in rows:
+                found += [
+                    Entry(stream, boot, (id_ & SEQ_MASK) + i, received, when, payload, at.timed)
+                    for i, (when, payload) in enumerate(unpack_block(kept, count, ts))
+                ]
         return found
 
     def states(self) -> dict[str, bytes]:
@@ -370,13 +358,16 @@ class Journal:
         self._db.close()
 
 
-def _over(index: dict[Key, BootIndex]) -> list[Key]:
-    """Process starts of which nothing is left and to which nothing is added: closed, or a later one has begun."""
-    newest: dict[str, int] = {}
-    for (stream, _), at in index.items():
-        newest[stream] = max(newest.get(stream, 0), at.number)
-    return [
-        key
-        for key, at in index.items()
-        if not at.held and not at.lost and (at.closed or 0 < at.number < newest[key[0]])
-    ]
+def _blocks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Messages that follow each other in one boot, in blocks."""
+    block: list[Entry] = []
+    size = 0
+    for e in sorted(entries, key=lambda e: (e.key, e.seq)):
+        follows = block and e.key == block[-1].key and e.seq == block[-1].seq + 1
+        if block and not (follows and len(block) < BLOCK_MESSAGES and size + len(e.payload) <= BLOCK_BYTES):
+            yield block
+            block, size = [], 0
+        block.append(e)
+        size += len(e.payload)
+    if block:
+        yield block

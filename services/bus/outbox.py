@@ -19,8 +19,9 @@ from typing import Any, Final, Self, TypeVar
 import orjson
 
 from services.bus.counters import Counters
+from services.bus.holdings import BootIndex, Entry
 from services.bus.installation import FolderLock
-from services.bus.journal import BootIndex, Entry, Journal
+from services.bus.journal import Journal
 from services.bus.packing import pack, unpack
 from services.bus.ranges import RangeSet
 from services.bus.tail import Record, Tail
@@ -34,6 +35,7 @@ MEMORY_MESSAGES: Final = 50_000  # kept while the disk refuses, and no more than
 MEMORY_BYTES: Final = 64 * 2**20
 MEMORY_JOURNAL_BYTES: Final = 32 * 2**20
 COMPLAIN_S: Final = 60.0
+TRIM_S: Final = 600.0  # between looks for what is too old; a journal that is full is looked through at each group
 T = TypeVar("T")
 
 
@@ -64,7 +66,7 @@ class Outbox:
         self._stopping = self._refused = False
         self._task: asyncio.Task[None] | None = None
         self._known_states: dict[str, bytes] = {}
-        self._complained = float("-inf")
+        self._complained = self._trimmed = float("-inf")
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -300,6 +302,7 @@ class Outbox:
                     trouble = self._refused or self._tail is None
                     due = time.monotonic() + (min(RETRY_S, self._group_s) if trouble else self._group_s)
                 self.counters.set("journal_bytes", self._journal.bytes)
+                self.counters.set("journal_damaged", self._journal.damaged)
             except Exception as error:  # whatever it is, the next group must have its chance
                 self._complain(error)
 
@@ -307,6 +310,9 @@ class Outbox:
         if self._tail is None:
             await self._in_thread(self._back_to_disk)
         await self.commit(durable=True)
+        if not self._journal.full and time.monotonic() - self._trimmed < TRIM_S:
+            return
+        self._trimmed = time.monotonic()
         lost = await self._in_thread(self._run, lambda held: held.trim(time.time()))
         if lost:
             self.counters.add("journal_lost", lost)
@@ -315,10 +321,21 @@ class Outbox:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     async def index(self) -> dict[tuple[str, str], BootIndex]:
-        """What is held, by (stream, boot) in the order of process starts. Commits what is pending first."""
-        return await self.on_journal(
-            lambda held: {key: at.copy() for key, at in sorted(held.index.items(), key=lambda item: item[1].order)}
-        )
+        """What is held, by (stream, boot) in the order of process starts; also what the next commit will take.
+
+        It is asked for often (each stream that pauses is announced), so it costs no commit.
+        """
+        async with self._committing:
+            pending = list(self._pending)
+            await self.hand_over()  # what is announced survives this process
+            found = await self._in_thread(self._run, Journal.snapshot)
+        for e in pending:
+            at = found.setdefault(e.key, BootIndex())
+            if not at.held:
+                at.from_ts, at.timed = e.ts, e.timed
+            at.to_ts, at.closed = max(at.to_ts, e.ts), False
+            at.held.add(e.seq)
+        return dict(sorted(found.items(), key=lambda item: item[1].order))
 
     async def read(
         self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int

@@ -19,7 +19,7 @@ from services.bus import journal
 from services.bus.backfill import blocks, to_backfill
 from services.bus.client import Bus
 from services.bus.errors import EmberwatchError, PayloadError, SessionTakenOverError
-from services.bus.journal import BootIndex, Entry
+from services.bus.holdings import BootIndex, Entry
 from services.bus.messages import (
     MAX_PAYLOAD,
     Fetch,

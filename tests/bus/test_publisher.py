@@ -13,7 +13,7 @@ from services.bus import publisher as module
 from services.bus.backfill import from_backfill
 from services.bus.client import Bus
 from services.bus.errors import PayloadError
-from services.bus.journal import Entry
+from services.bus.holdings import Entry
 from services.bus.messages import Backfill, Fetch, Journal, Sample, format_time, new_boot, read_as
 from services.bus.publisher import STREAM_PAYLOAD, Publisher
 from services.bus.settings import BusSettings
