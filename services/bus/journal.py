@@ -307,8 +307,9 @@ class Journal:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[Key, BootIndex]:
-        """A copy of the index."""
-        return {key: at.copy() for key, at in self.index.items()}
+        """A copy of the index, with what was confirmed before it was written."""
+        early = {key: BootIndex(confirmed=confirmed.copy()) for key, confirmed in self._early.items()}
+        return early | {key: at.copy() for key, at in self.index.items()}
 
     def read(self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int) -> list[tuple[int, bytes]]:
         """Up to `limit` messages (seq, payload) of the ranges, ascending. A damaged block becomes a loss."""

@@ -335,7 +335,8 @@ class Outbox:
                 at.from_ts, at.timed = e.ts, e.timed
             at.to_ts, at.closed = max(at.to_ts, e.ts), False
             at.held.add(e.seq)
-        return dict(sorted(found.items(), key=lambda item: item[1].order))
+        known = [(key, at) for key, at in found.items() if at.number or at.held or at.lost]
+        return dict(sorted(known, key=lambda item: item[1].order))
 
     async def read(
         self, stream: str, boot: str, ranges: Iterable[tuple[int, int]], limit: int
