@@ -9,7 +9,7 @@ from xdist.scheduler import LoadFileScheduling
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-pytest_plugins = ["tests.fixtures_docker", "tests.fixtures_mosquitto", "tests.fixtures_postgres"]
+pytest_plugins = ["tests.fixtures_dbus", "tests.fixtures_docker", "tests.fixtures_mosquitto", "tests.fixtures_postgres"]
 
 WHOLE = {"system", "up", "hardware"}  # each of these tests has the machine's ports or hardware for itself
 

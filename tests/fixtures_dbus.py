@@ -1,4 +1,4 @@
-"""A D-Bus of the test's own: a real dbus-daemon."""
+"""Fixture `dbus`: a message bus of the test's own, on a real dbus-daemon."""
 
 import shutil
 import subprocess
