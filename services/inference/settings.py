@@ -25,7 +25,7 @@ class DeviceFacts(BaseModel):
         None, ge=1, le=4096, description="In series; not needed where cell voltages are measured."
     )
     current_offset_a: float | None = Field(
-        None, gt=0, description="Greatest zero-current offset of the current sensor [A]; default 0.5 % of the capacity."
+        None, gt=0, description="Greatest zero-current offset of the current sensor [A]; default 0.2 % of the capacity."
     )
     leak_bias_a: float | None = Field(
         None, description="What its charge balance read when it was healthy [A]; default: its first cycles' median."

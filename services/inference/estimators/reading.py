@@ -17,7 +17,7 @@ class Facts:
         chemistry: None = no open-circuit voltage, no full charge is known.
         capacity_ah: by the name plate; None = not known until it is learned.
         cells: in series; None = as many as the layout's vector has, or one.
-        offset_a: greatest zero-current offset of the current sensor [A]; None = 0.5 % of the capacity.
+        offset_a: greatest zero-current offset of the current sensor [A]; None = 0.2 % of the capacity.
         leak_bias_a: what the charge balance of this device read when it was healthy [A]; None = learned.
     """
 
