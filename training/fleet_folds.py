@@ -8,12 +8,14 @@ killed goes on with the next.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+import onnx
 import torch
 from rich.progress import Progress
 
-from training.compress.student_graph import quantized
+from training.compress.integer import integer_form
 from training.data.splits import Fold, folds
 from training.data.windows import Windows
 from training.evaluation.folds import Outcome, Vehicles, outcome, over_vehicles, vehicles_of
@@ -29,6 +31,7 @@ from training.packs import snippets
 
 Scored = dict[str, Scores]
 """Name of a score -> scores of the fold's judged windows."""
+RANGE_SHARE: Final = 0.98  # of calibration windows, whose extremes an INT8 range holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +117,20 @@ def teacher(work: Work, size: GruSize, recipe: Recipe) -> Callable[[Part], Score
     return learn
 
 
-def student(work: Work, size: Size, recipe: Recipe, calibration: int = 400) -> Callable[[Part], Scored]:
-    """Float, with all variants of its score, and INT8."""
+def student(work: Work, size: Size, recipe: Recipe, aware: Recipe, calibration: int = 400) -> Callable[[Part], Scored]:
+    """Float, with all variants of its score, and INT8, for which it is trained on by the recipe `aware`."""
 
     def learn(part: Part) -> Scored:
         torch.manual_seed(recipe.seed)
         net = ConvDyad(size, kl_steps=max(1, recipe.steps // 3))
         learn_net(work, "student", net, part, recipe)
         torch.save(net.state_dict(), work.folder / f"student-net-{part.number}.pt")
-        return shown(net, part) | {"int8": int8_scores(net, part, calibration)}
+        plain = shown(net, part)
+        title, held = f"student, INT8, fold {part.number + 1}", snippets(part.held, CHANNELS)
+        learnt, calibrated = snippets(part.learnt, CHANNELS), drawn(part, calibration)
+        model = integer_form(net, aware, learnt, held, calibrated, RANGE_SHARE, work.progress, title)
+        torch.save(net.state_dict(), work.folder / f"aware-net-{part.number}.pt")
+        return plain | {"int8": graph_scores(model, part)}
 
     return learn
 
@@ -132,10 +140,9 @@ def shown(net: PackDyad, part: Part) -> Scored:
     return {name: found.numpy().astype(np.float64) for name, found in made.items()}
 
 
-def int8_scores(net: ConvDyad, part: Part, calibration: int) -> Scores:
-    """Of the INT8 graph through ONNX Runtime, as on the edge."""
-    model = quantized(net, drawn(part, calibration), 0.98).SerializeToString()
-    return scores(graph_run(model, CHANNELS), part.judged)[0]
+def graph_scores(model: onnx.ModelProto, part: Part) -> Scores:
+    """Through ONNX Runtime, as on the edge."""
+    return scores(graph_run(model.SerializeToString(), CHANNELS), part.judged)[0]
 
 
 def drawn(part: Part, count: int) -> Snippets:

@@ -17,8 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET: Final = 17
 WEIGHT_MAX: Final = 63
-"""7 of 8 bits. Processors without VNNI add pairs of U8 x S8 products in saturating 16 bits: with 8-bit weights the same
-file would score differently there."""
+"""7 of 8 bits: processors without VNNI add pairs of U8 x S8 products in 16 bits, which 8-bit weights can saturate where
+ONNX Runtime is not told to be exact (services/inference/bundle.py tells it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +174,8 @@ class Graph:
         return Tensor(self._emit("QuantizeLinear", name, scale.name, zero.name).name, grid)
 
     def _constant_dequantized(self, integers: NDArray[Any], scale: NDArray[np.float32]) -> str:
-        zero = np.zeros(len(scale), dtype=integers.dtype)
-        given = [self.constant(part).name for part in (integers, scale, zero)]
+        # no zero point: none is 0, and ONNX Runtime cannot widen 8-bit weights whose convolutions share one
+        given = [self.constant(part).name for part in (integers, scale)]
         return self._emit("DequantizeLinear", *given, axis=0).name
 
     def _emit(self, operator: str, *inputs: str, **attributes: Any) -> Tensor:

@@ -40,7 +40,8 @@ def prune(net: ConvDyad, size: Size) -> ConvDyad:
         _keep(state, made_by, kept, 0)
         _keep(state, layer, kept, 1)
         if i == 0:  # scale and shift of the same channels
-            _keep(state, "decoder.told", torch.cat([kept, kept + before.decoder]), 0)
+            _keep(state, "decoder.scale", kept, 0)
+            _keep(state, "decoder.shift", kept, 0)
     small.load_state_dict(state)
     return small.eval()
 

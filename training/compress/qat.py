@@ -1,8 +1,7 @@
 """Quantization-aware training: the net is trained on with the roundings of its INT8 form in the way.
 
-Weights and what each convolution is given are rounded to their grids in every step (straight-through gradients). The
-sums between two convolutions (training/compress/student_graph.py: `enter`, `scaled`, `shift`) are not: they are rounded
-once more where the next convolution takes them.
+Weights, what each convolution is given and what other modules give are rounded to their grids in every step
+(straight-through gradients).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -35,23 +34,27 @@ class RoundedWeight(nn.Module):
 @contextmanager
 def rounded(
     net: nn.Module,
-    inputs: Mapping[str, str],
+    given: Mapping[str, str],
+    made: Mapping[str, str],
     ranges: Mapping[str, tuple[float, float]],
     weight_max: int = WEIGHT_MAX,
 ) -> Iterator[None]:
-    """Within, `net` computes as its INT8 graph does (nearly: see above).
+    """Within, `net` computes as its INT8 graph does.
 
     Args:
-        inputs: module of a convolution -> label of what it is given.
+        given: a convolution's name -> label of what it is given.
+        made: a module's name -> label of what it gives.
         ranges: of the labels, from calibrate.observe.
     """
-    layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv1d) and name in inputs}
-    missing = set(inputs) - set(layers)
+    layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv1d) and name in given}
+    modules = dict(net.named_modules())
+    missing = {*given, *made} - {*layers, *(name for name in made if name in modules)}
     if missing:
         raise ValueError(f"no convolution named {sorted(missing)[0]}")
     hooks = [
-        layer.register_forward_pre_hook(_rounding(Grid.over(*ranges[inputs[name]]))) for name, layer in layers.items()
+        layer.register_forward_pre_hook(_before(Grid.over(*ranges[given[name]]))) for name, layer in layers.items()
     ]
+    hooks += [modules[name].register_forward_hook(_after(Grid.over(*ranges[label]))) for name, label in made.items()]
     for layer in layers.values():
         parametrize.register_parametrization(layer, "weight", RoundedWeight(weight_max))
     try:
@@ -65,8 +68,14 @@ def rounded(
             layer.weight = nn.Parameter(kept)
 
 
-def _rounding(grid: Grid) -> Callable[[nn.Module, Any], Any]:
-    def hook(layer: nn.Module, given: Any) -> Any:
-        return (torch.fake_quantize_per_tensor_affine(given[0], grid.scale, grid.zero, 0, 255), *given[1:])
+def _before(grid: Grid) -> Callable[[nn.Module, Any], Any]:
+    return lambda layer, given: (_rounded(given[0], grid), *given[1:])
 
-    return hook
+
+def _after(grid: Grid) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+    return lambda layer, given, made: _rounded(made, grid)
+
+
+def _rounded(values: Tensor, grid: Grid) -> Tensor:
+    made: Tensor = torch.fake_quantize_per_tensor_affine(values, grid.scale, grid.zero, 0, 255)
+    return made

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from training.compress.calibrate import observe
-from training.compress.graph import WEIGHT_MAX, Graph, Tensor
+from training.compress.calibrate import Ranges, observe
+from training.compress.graph import Graph, Tensor
 from training.models.conv import DILATIONS, KERNELS, ConvDyad
 from training.models.pack import (
     AGAINST,
@@ -29,11 +29,21 @@ GIVEN: Final = {  # convolution -> label of what it is given, for quantization-a
     "encoder.blocks.0": "seen",
     **{f"encoder.blocks.{2 * i}": f"encoder.blocks.{2 * i - 2}" for i in range(1, len(KERNELS) + 1)},
     "encoder.to_mean": "summary",
-    "decoder.told": "told",
+    "decoder.scale": "told",
+    "decoder.shift": "told",
     "decoder.enter": "cause",
     "decoder.blocks.0": "entered",
     **{f"decoder.blocks.{2 * i}": f"decoder.blocks.{2 * i - 2}" for i in range(1, len(DILATIONS) + 1)},
 }
+MADE: Final = {  # module -> label of what it gives, where no rectifier follows
+    "encoder.to_mean": "latent",
+    "decoder.scale": "scale",
+    "decoder.shift": "shift",
+    "decoder.enter": "enter",
+    "decoder.scaled": "scaled",
+    f"decoder.blocks.{2 * len(DILATIONS)}": "made",
+}
+WEIGHT_MAX: Final = 127
 Weights = Mapping[str, NDArray[np.float32]]
 TURN = (0, 2, 1)  # steps, channels -> channels, steps
 
@@ -68,9 +78,13 @@ def quantized(net: ConvDyad, windows: Snippets, share: float = 1.0, weight_max: 
     Args:
         windows: healthy ones; the ranges of activations are those of this `share` of them.
     """
+    return write(net, ranges_of(net, windows, share), weight_max).model()
+
+
+def ranges_of(net: ConvDyad, windows: Snippets, share: float = 1.0) -> Ranges:
+    """Of every label, over this share of the windows."""
     plain = write(net, None)
-    ranges = observe(plain.model(), plain.observed, feeds(windows), share)
-    return write(net, ranges, weight_max).model()
+    return observe(plain.model(), plain.observed, feeds(windows), share)
 
 
 def feeds(windows: Snippets) -> Iterator[dict[str, NDArray[np.float32]]]:
@@ -113,10 +127,8 @@ def _encoder(graph: Graph, seen: Tensor, levels: Tensor, w: Weights) -> Tensor:
 
 
 def _decoder(graph: Graph, cause: Tensor, told: Tensor, w: Weights) -> Tensor:
-    weight, bias = w["decoder.told.weight"], w["decoder.told.bias"]
-    half = len(weight) // 2
-    scale = graph.conv("scale", told, weight[:half], bias[:half])
-    shift = graph.conv("shift", told, weight[half:], bias[half:])
+    scale = graph.conv("scale", told, w["decoder.scale.weight"], w["decoder.scale.bias"])
+    shift = graph.conv("shift", told, w["decoder.shift.weight"], w["decoder.shift.bias"])
     enter = graph.conv("enter", cause, w["decoder.enter.weight"], w["decoder.enter.bias"], pads=(2, 2))
     x = graph.add("entered", graph.multiply("scaled", enter, scale), shift, relu=True)
     for i, dilation in enumerate(DILATIONS):

@@ -58,8 +58,9 @@ class Outcome:
 
     @property
     def of_folds(self) -> list[float]:
-        parts = [self.fold == i for i in range(len(self.h))]
-        return [separation(self.score[part], self.vehicles.faulty[part]) for part in parts]
+        count = len(self.h)
+        parts = [(self.fold == i, f"vehicles of fold {i + 1} of {count}") for i in range(count)]
+        return [separation(self.score[part], self.vehicles.faulty[part], where) for part, where in parts]
 
     def as_dict(self) -> dict[str, Any]:
         """AUROC: mean and spread over the folds, as DyAD reports it; of all vehicles together, with its interval."""

@@ -30,11 +30,11 @@ def by_vehicle(scores: Scores, vehicle: Names, h: int) -> tuple[list[str], Score
     return names, np.array([top(scores[vehicle == name], h) for name in names])
 
 
-def separation(scores: Scores, faulty: NDArray[np.bool_]) -> float:
-    """AUROC: how often a faulty one scores above a healthy one. Raises DataError for one class."""
+def separation(scores: Scores, faulty: NDArray[np.bool_], where: str = "AUROC") -> float:
+    """AUROC: how often a faulty one scores above a healthy one. Raises DataError for one class, naming `where`."""
     found = auroc(scores[faulty], scores[~faulty])
     if found is None:
-        raise DataError("AUROC", "two classes", f"all {len(scores)} are {'faulty' if faulty.any() else 'healthy'}")
+        raise DataError(where, "two classes", f"all {len(scores)} are {'faulty' if faulty.any() else 'healthy'}")
     return found
 
 

@@ -53,15 +53,18 @@ class Decoder(nn.Module):
         super().__init__()
         width = size.decoder
         self.enter = nn.Conv1d(INPUTS, width, 5, padding=2)
-        self.told = nn.Conv1d(size.latent + len(LEVELS), 2 * width, 1)
+        self.scale = nn.Conv1d(size.latent + len(LEVELS), width, 1)
+        self.shift = nn.Conv1d(size.latent + len(LEVELS), width, 1)
+        self.scaled = nn.Identity()  # a name for the product, which INT8 rounds
         blocks: list[nn.Module] = []
         for dilation in DILATIONS:
             blocks += [nn.Conv1d(width, width, 3, dilation=dilation, padding=dilation), nn.ReLU()]
         self.blocks = nn.Sequential(*blocks, nn.Conv1d(width, RESPONSES, 1))
 
     def forward(self, inputs: Tensor, latent: Tensor, levels: Tensor) -> Tensor:
-        scale, shift = self.told(torch.cat([latent, levels.unsqueeze(2)], 1)).chunk(2, 1)
-        answer: Tensor = self.blocks((self.enter(inputs.transpose(1, 2)) * scale + shift).relu())
+        told = torch.cat([latent, levels.unsqueeze(2)], 1)
+        scaled = self.scaled(self.enter(inputs.transpose(1, 2)) * self.scale(told))
+        answer: Tensor = self.blocks((scaled + self.shift(told)).relu())
         return answer.transpose(1, 2)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,13 +22,11 @@ from rich.progress import Progress
 
 from services.inference.bundle import open_session
 from training.compress.bundle import FLOAT_WORK, operators
-from training.compress.calibrate import observe
 from training.compress.dyad_graph import write as write_dyad
 from training.compress.prune import prune
-from training.compress.qat import rounded
-from training.compress.student_graph import GIVEN, feeds, quantized, write
+from training.compress.student_graph import WEIGHT_MAX, quantized, ranges_of, write
 from training.evaluation.scores import graph_run, scores
-from training.fleet_folds import Part, Scored, Work, drawn, student, teacher
+from training.fleet_folds import RANGE_SHARE, Part, Scored, Work, drawn, student, teacher
 from training.models.conv import ConvDyad, Size
 from training.models.dyad import Dyad, Loss
 from training.models.fit import Recipe, fit
@@ -42,7 +40,6 @@ from training.studies.fleet import fleet_windows
 Rows = dict[str, Any]
 Model = onnx.ModelProto
 ROUNDS, RUNS = 40, 25
-SHARE: Final = 0.98  # of calibration windows whose extremes a range holds
 
 
 class Config(FleetConfig):
@@ -51,7 +48,6 @@ class Config(FleetConfig):
     folds: int = Field(5, ge=1, le=5, description="So many of the fleet's folds.")
     small: Size = Size(encoder=(12, 16, 16, 16), summary=12, latent=8, decoder=16)
     tuning: Recipe = Recipe(steps=600, learning_rate=1e-3)
-    aware: Recipe = Recipe(steps=400, learning_rate=3e-4)
     teacher_share: float = Field(0.5, gt=0, le=1)
     calibration: int = Field(400, ge=1)
 
@@ -73,7 +69,7 @@ class Bench:
         self.parts = work.parts[: config.folds]
         self.graphs: dict[str, bytes] = {}
         self.eager: dict[str, torch.nn.Module] = {}
-        work.outcomes("student", student(work, config.size, config.student), self.parts)
+        work.outcomes("student", student(work, config.size, config.student, config.aware), self.parts)
         work.outcomes("teacher", teacher(work, config.teacher_size, config.teacher), self.parts)
         self._nets: dict[tuple[str, int], ConvDyad] = {}
 
@@ -83,7 +79,7 @@ class Bench:
         makers: dict[str, Callable[[Part], Model]] = {
             "student, float": lambda part: plain(self.learnt(part)),
             "static INT8": lambda part: integer(self.learnt(part), part),
-            "static INT8, 8-bit weights": lambda part: integer(self.learnt(part), part, weight_max=127),
+            "static INT8, 7-bit weights": lambda part: integer(self.learnt(part), part, weight_max=63),
             "static INT8, MinMax": lambda part: integer(self.learnt(part), part, share=1.0),
             "dynamic INT8": lambda part: self._dynamic(plain(self.learnt(part))),
             "quantization-aware, INT8": lambda part: self._aware(part),
@@ -165,19 +161,13 @@ class Bench:
     def _float(self, net: ConvDyad) -> Model:
         return write(net, None).model()
 
-    def _integer(self, net: ConvDyad, part: Part, share: float = SHARE, weight_max: int = 63) -> Model:
+    def _integer(self, net: ConvDyad, part: Part, share: float = RANGE_SHARE, weight_max: int = WEIGHT_MAX) -> Model:
         return quantized(net, drawn(part, self.config.calibration), share, weight_max)
 
     def _aware(self, part: Part) -> Model:
-        def train(title: str) -> ConvDyad:
-            net = prune(self.learnt(part), self.config.size)  # a copy
-            graph, windows = write(net, None), drawn(part, self.config.calibration)
-            with rounded(net, GIVEN, observe(graph.model(), graph.observed, feeds(windows), SHARE)):
-                fit(net, snippets(part.learnt, CHANNELS), self.config.aware, self.work.progress, title)
-            net.fit_units(snippets(part.held, CHANNELS), CHANNELS)
-            return net
-
-        return self._integer(self._kept("aware-net", part, self.config.size, train), part)
+        """Its ranges are those of the net before that."""
+        net = self._kept("aware-net", part, self.config.size, None)
+        return write(net, ranges_of(self.learnt(part), drawn(part, self.config.calibration), RANGE_SHARE)).model()
 
     @staticmethod
     def _dynamic(model: Model) -> Model:

@@ -46,6 +46,7 @@ class Config(BaseModel):
     fleet: Fleet = Fleet()
     size: Size = Size()
     student: Recipe = Recipe(steps=1500, patience=0)
+    aware: Recipe = Recipe(steps=1000, learning_rate=1e-3)
     teacher_size: GruSize = GruSize(hidden=48)
     teacher: Recipe = Recipe(steps=400, batch=64, check_every=50, patience=4)
     published: Recipe = Recipe(
@@ -71,7 +72,7 @@ def study(config: Config, data: Path, console: Console) -> Rows:
             "rows": {},
         }
         if "student" in config.rows:
-            learn = student(work, config.size, config.student)
+            learn = student(work, config.size, config.student, config.aware)
             outcomes = work.outcomes("student", learn)
             for score, found in outcomes.items():
                 made["rows"]["student, INT8" if score == "int8" else f"student, {score}"] = row(work, found)

@@ -19,8 +19,9 @@ from rich.progress import Progress
 from services.bus.profiles import load_profile
 from services.inference.bundle import Manifest
 from training.compress.bundle import operators, write_bundle
+from training.compress.integer import integer_form
 from training.compress.prune import parameters
-from training.compress.student_graph import quantized, write
+from training.compress.student_graph import write
 from training.data.cut import WindowShape
 from training.data.runs import FAULTY, HEALTHY, UNKNOWN
 from training.data.windows import Windows, join
@@ -35,7 +36,7 @@ from training.packs import PERIOD_MAX_S, SPANS, TRAIN_STRIDE, healthy, simulated
 from training.simulation.fleet import Fleet
 from training.sources import digest
 
-SAVED: Final = "training.pt"
+SAVED, SAVED_AWARE = "training.pt", "training-aware.pt"
 VERSION: Final = "1.0.0"
 Scores = NDArray[np.float64]
 
@@ -63,6 +64,7 @@ class Config(BaseModel):
     size: Size = Size()
     recipe: Recipe = Recipe()
     kl_weight: float = Field(1e-2, ge=0)
+    aware: Recipe = Field(Recipe(steps=1500, learning_rate=1e-3), description="`int8`: trained on with its roundings.")
     fleet: FleetConfig | None = FleetConfig()
     quantile: float = Field(0.99, gt=0, lt=1, description="Of healthy windows that were not learnt from: threshold.")
     calibration: int = Field(400, ge=1, description="Windows from which the ranges of INT8 are taken.")
@@ -87,18 +89,21 @@ def train(config: Config, data: Path, out: Path, console: Console, resume: bool)
         fleet = None if config.fleet is None else fleet_windows(config.fleet)
         progress.advance(task)
         net, fitted, learnt = learn(config, real, fleet, progress, out / SAVED, resume)
-    plain = write(net, None).model().SerializeToString()
-    if config.form == "int8":
-        model = quantized(net, calibration_windows(config, learnt), config.calibration_share).SerializeToString()
-    else:
-        model = plain
+        model = plain = write(net, None).model().SerializeToString()
+        if config.form == "int8":
+            windows, share = calibration_windows(config, learnt), config.calibration_share
+            saves = Saves(out / SAVED_AWARE, about(config, learnt), resume)
+            held, title = unit_windows(real, fleet), f"{config.name}, with roundings"
+            made = integer_form(net, config.aware, learnt, held, windows, share, progress, title, saves)
+            model = made.SerializeToString()
     threshold, figures = figures_of(model, plain, real, fleet, config.quantile)
     figures["parameters"] = parameters(net)
     figures["operators"] = operators(model)
     figures["training_loss"] = [round(float(np.mean(part)), 4) for part in (fitted.losses[:50], fitted.losses[-50:])]
     sets = [healthy(real["train"]), *([fleet["train"]] if fleet else [])]
     manifest = write_bundle(out, model, describe(config, sets, threshold, figures))
-    (out / SAVED).unlink(missing_ok=True)
+    for name in (SAVED, SAVED_AWARE):
+        (out / name).unlink(missing_ok=True)
     return manifest
 
 
@@ -112,21 +117,27 @@ def learn(
 ) -> tuple[ConvDyad, Fitted, Snippets]:
     """The net with its units of error, and what it learnt from."""
     share = 0.0 if config.fleet is None else config.fleet.share
-    sets, units = (
-        [snippets(healthy(real["train"]), CHANNELS, 1 - share)],
-        [snippets(healthy(real["threshold"]), CHANNELS)],
-    )
+    sets = [snippets(healthy(real["train"]), CHANNELS, 1 - share)]
     if fleet is not None:
         sets.append(snippets(fleet["train"], CHANNELS, share))
-        units.append(snippets(fleet["threshold"], CHANNELS))
     learnt = join_snippets(sets)
-    about = {"config": config.model_dump(mode="json"), "data": digest(learnt.window.numpy(), learnt.mask.numpy())}
     torch.manual_seed(config.recipe.seed)
     net = ConvDyad(config.size, config.kl_weight, max(1, config.recipe.steps // 3))
-    saves = None if saved is None else Saves(saved, about, resume)
+    saves = None if saved is None else Saves(saved, about(config, learnt), resume)
     fitted = fit(net, learnt, config.recipe, progress, config.name, None, saves)
-    net.fit_units(join_snippets(units), CHANNELS)
+    net.fit_units(unit_windows(real, fleet), CHANNELS)
     return net, fitted, learnt
+
+
+def about(config: Config, learnt: Snippets) -> dict[str, Any]:
+    """What makes it this training."""
+    return {"config": config.model_dump(mode="json"), "data": digest(learnt.window.numpy(), learnt.mask.numpy())}
+
+
+def unit_windows(real: dict[str, Windows], fleet: dict[str, Windows] | None) -> Snippets:
+    """Healthy windows that were not learnt from, by which the errors get their units."""
+    sets = [real["threshold"], *([fleet["threshold"]] if fleet else [])]
+    return join_snippets([snippets(healthy(windows), CHANNELS) for windows in sets])
 
 
 def fleet_windows(config: FleetConfig) -> dict[str, Windows]:
@@ -216,6 +227,7 @@ def describe(config: Config, learnt: Sequence[Windows], threshold: float, figure
             "stride": TRAIN_STRIDE,
             "fleet": fleet,
             "recipe": config.recipe.model_dump(),
+            "aware": config.aware.model_dump() if config.form == "int8" else None,
             "kl_weight": config.kl_weight,
             "torch": torch.__version__,
             "python": platform.python_version(),

@@ -5,10 +5,9 @@ import pytest
 import torch
 from rich.progress import Progress
 
-from training.compress.calibrate import observe
 from training.compress.prune import parameters, prune
 from training.compress.qat import rounded
-from training.compress.student_graph import GIVEN, feeds, write
+from training.compress.student_graph import GIVEN, MADE, WEIGHT_MAX, ranges_of, write
 from training.data.windows import Windows
 from training.models.conv import ConvDyad, Size
 from training.models.fit import Recipe, fit, judge
@@ -49,10 +48,9 @@ def test_training_with_roundings_leaves_float_weights_that_have_learnt(
 ) -> None:
     data = snippets(learnt_fleet, CHANNELS)
     net = prune(student, student.size)  # a copy
-    graph = write(net, None)
-    ranges = observe(graph.model(), graph.observed, feeds(data))
+    ranges = ranges_of(net, data)
     plain, _ = judge(net, data)
-    with rounded(net, GIVEN, ranges):
+    with rounded(net, GIVEN, MADE, ranges, WEIGHT_MAX):
         aware, _ = judge(net, data)
         with Progress(disable=True) as progress:
             losses = fit(net, data, Recipe(steps=15, batch=16, learning_rate=5e-4), progress, "aware").losses
@@ -67,6 +65,6 @@ def test_training_with_roundings_leaves_float_weights_that_have_learnt(
 def test_a_convolution_that_is_not_there_is_named(student: ConvDyad) -> None:
     with (
         pytest.raises(ValueError, match=r"no convolution named encoder\.none"),
-        rounded(student, {"encoder.none": "x"}, {}),
+        rounded(student, {"encoder.none": "x"}, {}, {}),
     ):
         pass

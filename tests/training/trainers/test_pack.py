@@ -20,6 +20,7 @@ RECORDINGS = Path(__file__).resolve().parents[2] / "recordings"
 SMALL = Config(
     name="small",
     recipe=Recipe(steps=12, batch=8),
+    aware=Recipe(steps=6, batch=8, learning_rate=1e-4),
     fleet=FleetConfig(vehicles=3, held_out=2, sessions=2),
     calibration=40,
 )
@@ -39,7 +40,7 @@ def test_real_and_simulated_vehicles_become_an_integer_bundle(folder: Path, tmp_
     assert load_bundle(tmp_path / "one").manifest == manifest
     assert set(manifest.training["windows"]) == {"car1", "car2", "car3", "simulated"}
     assert not FLOAT_WORK & set(manifest.figures["operators"])
-    assert manifest.figures["int8_against_float"]["rank_correlation"] > 0.95
+    assert manifest.figures["int8_against_float"]["rank_correlation"] > 0.9
     assert manifest.figures["car2_late_faulty"]["windows"] > 0
     assert manifest.score.threshold > 0
     assert [path.name for path in sorted((tmp_path / "one").iterdir())] == ["manifest.json", "model.onnx"]
