@@ -4,19 +4,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hardware.edge import AT_REST, SERVICES, WARM, Edge
+from tests.hardware.edge import AT_REST, SERVICES, START_S, WARM, Edge, log
 from tests.hardware.rig import cache
 from tests.hardware.rig.bench import Bench
 
 BROKER = 1883
-START_S = 120.0  # emulated, four Pythons at once
 PATIENCE_S = 1500  # building the root file system is in it
 
 
+ORDER = ("test_rig", "test_scores", "test_edge", "test_ble", "test_power_cut")  # one machine: the empty one first
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("rig"):
-            item.add_marker(pytest.mark.timeout(PATIENCE_S))
+    places = [n for n, item in enumerate(items) if item.get_closest_marker("rig")]
+    rigs = sorted((items[n] for n in places), key=lambda item: ORDER.index(item.path.stem))
+    for n, item in zip(places, rigs, strict=True):
+        item.add_marker(pytest.mark.timeout(PATIENCE_S))
+        items[n] = item
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +31,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     except cache.NoRig as reason:
         pytest.skip(str(reason))
     with bench:
+        log(f"booted in {bench.pi.machine.boot_s:.1f} s")
         bench.pi.plug_board()
         yield bench
 
@@ -38,8 +43,10 @@ def edge(bench: Bench) -> Iterator[Edge]:
     for probe in bench.probes:
         probe.celsius = WARM
     bench.pi.switch_radio_on()
+    bench.pi.air.patience = bench.pi.machine.patience
     edge = Edge(bench)
     edge.start()
     with edge.listening():
-        edge.wait(lambda: set(SERVICES) <= edge.status.keys() and edge.healthy(), START_S, "services and good rows")
+        took = edge.wait(lambda: set(SERVICES) <= edge.status.keys() and edge.healthy(), START_S, "services, good rows")
+        log(f"services at work and all channels good after {took:.1f} s")
         yield edge

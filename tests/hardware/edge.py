@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from tests.hardware.rig.bench import Bench
@@ -12,6 +13,7 @@ from tests.hardware.rig.phone import until
 from tests.mqtt import Client
 
 BROKER: Final = 1883
+SHORT, LONG = 6, 40  # looks of the kernel, each 40 ms: how long the button is pressed
 BUZZER, BUTTON, GREEN, AMBER, RED = 2, 3, 4, 5, 6
 DATA: Final = "/var/lib/emberwatch"
 SERVICES: Final = ("sensor", "inference", "alert")
@@ -26,25 +28,29 @@ alert:
   button: {{pin: {BUTTON}}}
   bluetooth: {{}}
 """
-WIRING: Final = """
-chips: {adc-1: {kind: ads1115}}
-w1: {resolution: 9, max_age_s: 6}
-probes: {front: {id: 28-0000012345ab}, back: {id: 28-0000012345cd}}
+PERIOD_S: Final = 2.0  # a row; to read both probes takes 300 USB transfers of 2 to 3 ms here
+WIRING: Final = f"""
+chips: {{adc-1: {{kind: ads1115}}}}
+w1: {{resolution: 9, max_age_s: {3 * PERIOD_S:g}}}
+probes: {{front: {{id: 28-0000012345ab, warms_with: [back]}}, back: {{id: 28-0000012345cd}}}}
 devices:
   pack-1:
-    period_s: 1.0
+    period_s: {PERIOD_S:g}
     channels:
-      voltage: {chip: adc-1, pin: 0, divider: {top: 56k, bottom: 10k}}
-      current: {chip: adc-1, pin: 1, hall: {volt_per_ampere: 40m, zero_volt: 1.5}}
+      voltage: {{chip: adc-1, pin: 0, divider: {{top: 56k, bottom: 10k}}}}
+      current: {{chip: adc-1, pin: 1, hall: {{volt_per_ampere: 40m, zero_volt: 1.5}}}}
       cell_voltages:
-        - {chip: adc-1, pin: 2, divider: {top: 10k, bottom: 10k}}
-        - {chip: adc-1, pin: 3, divider: {top: 10k, bottom: 10k}}
-      temperatures: [{probe: front}, {probe: back}]
+        - {{chip: adc-1, pin: 2, divider: {{top: 10k, bottom: 10k}}}}
+        - {{chip: adc-1, pin: 3, divider: {{top: 10k, bottom: 10k}}}}
+      temperatures: [{{probe: front}}, {{probe: back}}]
 """
 WAIT_FOR_BROKER: Final = f"""
 for n in $(seq 200); do (: </dev/tcp/127.0.0.1/{BROKER}) 2>/dev/null && exit; sleep 0.1; done
 tail /run/*.log; exit 1
 """
+START_S: Final = 120.0  # three Pythons that start at once
+OVER_TEMPERATURE: Final = ("over_temperature", "temperature_max")
+HOT: Final = 65.0  # degC: severity high
 AT_REST: Final = [1.12, 1.5, 1.85, 1.84]  # at the converter's pins [V]: 7.39 V, 0 A, 3.70 V, 3.68 V
 WARM: Final = 21.5  # degC
 ENVIRONMENT: Final = {
@@ -58,13 +64,17 @@ ENVIRONMENT: Final = {
 
 @dataclass
 class Row:
-    """A telemetry sample and when it came (this host's steady clock)."""
+    """A telemetry sample; `at` by the machine's clock [s since 1970]."""
 
     at: float
     boot: str
     seq: int
     channels: Mapping[str, Any]
     quality: Mapping[str, str]
+
+    def of(self, channel: str) -> str:
+        """A channel's quality; the mark of a vector is that of each element."""
+        return self.quality.get(channel) or self.quality.get(channel.partition("[")[0], "good")
 
 
 @dataclass
@@ -75,7 +85,7 @@ class Edge:
     client: Client | None = None
     rows: list[Row] = field(default_factory=list)
     alarms: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (rule, channel) -> present state
-    events: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # rule, message
     status: dict[str, dict[str, Any]] = field(default_factory=dict)
     topics: dict[str, dict[str, Any]] = field(default_factory=dict)  # the latest payload of each
     pids: dict[str, int] = field(default_factory=dict)
@@ -134,18 +144,24 @@ class Edge:
         _, _, _, device, kind, name = topic.split("/", 5)
         if kind == "telemetry" and device == "pack-1":
             self.rows.append(
-                Row(time.monotonic(), fields["boot"], fields["seq"], fields["channels"], fields.get("quality", {}))
+                Row(seconds(fields["ts"]), fields["boot"], fields["seq"], fields["channels"], fields.get("quality", {}))
             )
         elif kind == "alarm":
-            for channel, alarm in fields.get("alarms", {"": fields}).items():
+            for key in [key for key in self.alarms if key[0] == name]:
+                del self.alarms[key]
+            for channel, alarm in (fields.get("alarms") or {"": fields}).items():
                 self.alarms[name, channel] = alarm
         elif kind == "event":
-            self.events.append((time.monotonic(), fields))
+            self.events.append((name, fields))
         elif kind == "status":
             self.status[name] = fields
 
     def wait(self, look: Callable[[], bool], timeout_s: float, what: str) -> float:
-        """Listen until it is so; return how long that took [s]. Raises TimeoutError with the latest rows and alarms."""
+        """Listen until it is so, on a busy computer longer; return how long that took here [s].
+
+        Raises:
+            TimeoutError: with the latest rows and alarms.
+        """
         started = time.monotonic()
 
         def seen() -> bool:
@@ -153,7 +169,7 @@ class Edge:
             return look()
 
         try:
-            until(seen, timeout_s, what)
+            until(seen, timeout_s * self.bench.pi.machine.patience, what)
         except TimeoutError as error:
             active = {key: alarm.get("text") for key, alarm in self.alarms.items() if alarm.get("active")}
             raise TimeoutError(
@@ -164,20 +180,83 @@ class Edge:
     def wait_for_rows(self, n: int) -> None:
         """The next n rows."""
         first = len(self.rows)
-        self.wait(lambda: len(self.rows) >= first + n, 10.0 + 3 * n, f"{n} rows")
+        self.wait(lambda: len(self.rows) >= first + n, 10.0 + 3 * PERIOD_S * n, f"{n} rows")
 
     def seqs(self, boot: str) -> list[int]:
         """Of the telemetry that came from this process start."""
         return [row.seq for row in self.rows if row.boot == boot]
 
+    def alarm(self, rule: str, channel: str) -> Mapping[str, Any]:
+        """Its present state; of an element of a vector that failed as a whole, the vector's. Empty: none yet."""
+        for name in (channel, channel.partition("[")[0]):
+            one = self.alarms.get((rule, name)) or self.alarms.get((rule, ""), {})
+            if one and (one.get("evidence") or {}).get("channel", name) == name:
+                return one
+        return {}
+
     def active(self, rule: str, channel: str) -> bool:
-        one = self.alarms.get((rule, channel)) or self.alarms.get((rule, ""), {})
-        named = (one.get("evidence") or {}).get("channel", channel)
-        return bool(one.get("active")) and named == channel
+        return bool(self.alarm(rule, channel).get("active"))
+
+    def raised(self, rule: str, channel: str, since: float) -> float | None:
+        """When that happened first since then, by the machine's clock; None = not yet."""
+        names = (channel, channel.partition("[")[0])
+        times = [
+            seconds(event["ts"])
+            for name, event in self.events
+            if name == rule and event["type"] == "raised" and event["alarm"]["evidence"]["channel"] in names
+        ]
+        return min((at for at in times if at >= since), default=None)
+
+    def acknowledged(self, rule: str, channel: str) -> bool:
+        return bool(self.alarm(rule, channel).get("acknowledged"))
 
     def quality(self, channel: str) -> str:
         """Of the latest row; `good`, or why not."""
-        return self.rows[-1].quality.get(channel, "good") if self.rows else "no row yet"
+        return self.rows[-1].of(channel) if self.rows else "no row yet"
+
+    def quiet(self) -> bool:
+        """No alarm is active."""
+        self.listen()
+        return not any(alarm.get("active") for alarm in self.alarms.values())
+
+    def unacknowledged(self) -> bool:
+        """Some alarm waits for a person."""
+        self.listen()
+        return any(not alarm.get("acknowledged") for alarm in self.alarms.values())
 
     def healthy(self) -> bool:
         return bool(self.rows) and not self.rows[-1].quality
+
+
+@contextmanager
+def hot(edge: Edge) -> Iterator[None]:
+    """One probe is hot; the alarm stands. Afterwards it is cold, and the condition is over."""
+    probe = edge.bench.probes[0]
+    probe.celsius = HOT
+    try:
+        took = edge.wait(lambda: edge.active(*OVER_TEMPERATURE), 60, "over_temperature")
+        log(f"{HOT} degC: over_temperature after {took:.1f} s")
+        yield
+    finally:
+        probe.celsius = WARM
+    edge.wait(lambda: not edge.active(*OVER_TEMPERATURE), 90, "over_temperature is over")
+
+
+def press(bench: Bench) -> None:
+    """A short press of the button, as a finger does it."""
+    bench.pi.gpio.press(BUTTON, SHORT, 10 * bench.pi.machine.patience)
+
+
+def stands_still(bench: Bench) -> bool:
+    """Red for three of the machine's seconds."""
+    return bench.pi.gpio.lit(RED) and not bench.pi.gpio.wait(RED, False, 3 * bench.pi.machine.patience)
+
+
+def seconds(text: str) -> float:
+    """A time in a message, since 1970."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def log(text: str) -> None:
+    """A line of the run's record (pytest -s shows it)."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)

@@ -5,9 +5,7 @@ The tests are one story, in the order of the file: Anna's phone is a stranger, p
 
 import re
 import struct
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import pytest
@@ -17,14 +15,13 @@ from bumble.pairing import PairingDelegate
 
 from services.alert.outputs.ble.attributes import ours
 from services.alert.outputs.ble.bthome import INFORMATION
-from tests.hardware.edge import BUTTON, WARM, Edge
-from tests.hardware.rig.phone import Phone, until
+from tests.hardware.edge import BUTTON, LONG, OVER_TEMPERATURE, SHORT, WARM, Edge, hot, log, stands_still
+from tests.hardware.rig.phone import Phone
 
 pytestmark = pytest.mark.rig
 SERVICE, SUMMARY, ALARM, ACKNOWLEDGE = (ours(n) for n in (1, 2, 3, 5))
 TEMPERATURE, MODEL = 0x2A6E, 0x2A24
 TOKEN: Final = 20
-RULE, CHANNEL, HOT = "over_temperature", "temperature_max", 65.0
 NOT_PAIRED: Final = (0x05, 0x0F)  # ATT: insufficient authentication, insufficient encryption
 TAKEN: Final = 0
 BEACON: Final = bytes([0xD2, 0xFC, INFORMATION])
@@ -49,34 +46,15 @@ def ben(edge: Edge) -> Iterator[Phone]:
     phone.disconnect()
 
 
-@contextmanager
-def hot(edge: Edge) -> Iterator[None]:
-    """One probe is hot; the alarm stands. Afterwards it is cold, and the condition is over."""
-    probe = edge.bench.probes[0]
-    probe.celsius = HOT
-    try:
-        edge.wait(lambda: edge.active(RULE, CHANNEL), 60, "over_temperature")
-        yield
-    finally:
-        probe.celsius = WARM
-    edge.wait(lambda: not edge.active(RULE, CHANNEL), 90, "over_temperature is over")
-
-
-def acknowledged(edge: Edge) -> bool:
-    edge.listen()
-    return bool((edge.alarms.get((RULE, CHANNEL)) or edge.alarms[RULE, ""])["acknowledged"])
-
-
-def person(edge: Edge, hold_s: float) -> Callable[[int], bool]:
+def person(edge: Edge, looks: int) -> Callable[[int], bool]:
     """Compares the numbers on phone and display, then presses the button for so long; says yes at the phone."""
 
     def answer(number: int) -> bool:
-        shown = re.compile(rf"Does it show {number:06d}\?")
-        until(lambda: shown.search("\n".join(edge.bench.rows)) is not None, 25, f"{number:06d} on the display")
-        time.sleep(0.5)  # to read it
-        edge.bench.pi.gpio.drive(BUTTON, 0)
-        time.sleep(hold_s)
-        edge.bench.pi.gpio.undrive(BUTTON)
+        bench, shown = edge.bench, re.compile(rf"Does it show {number:06d}\?")
+        bench.wait(lambda: shown.search("\n".join(bench.rows)) is not None, 25, f"{number:06d} on the display")
+        log("\n".join([f"the phone shows {number:06d}, the display:", *bench.rows]))
+        bench.pi.machine.run("sleep 0.5")  # to read it; in the machine's time
+        bench.pi.gpio.press(BUTTON, looks, 20 * bench.pi.machine.patience)
         return True
 
     return answer
@@ -109,14 +87,20 @@ def test_it_is_advertised_to_phones_and_to_home_assistant(anna: Phone) -> None:
 
 def test_a_stranger_reads_and_is_notified_but_may_not_acknowledge(edge: Edge, anna: Phone) -> None:
     anna.connect()
-    assert int.from_bytes(anna.read(TEMPERATURE), "little", signed=True) == round(WARM * 100)
+    read = int.from_bytes(anna.read(TEMPERATURE), "little", signed=True)
+    log(f"an unpaired phone reads {read / 100} degC")
+    assert read == round(WARM * 100)
     assert anna.read(MODEL) == b"Raspberry Pi 5 Model B Rev 1.0"
     anna.subscribe(SUMMARY)
     with hot(edge):
-        anna.notified(SUMMARY, lambda value: value[1] == 3 and value[3] >= 1, 20)
+        summary = anna.notified(SUMMARY, lambda value: value[1] == 3 and value[3] >= 1, 20)
+        log(f"it is notified: {summary.hex(' ')}")
         assert b"over_temperature" in anna.read(ALARM)
-        assert answer_to(anna) in NOT_PAIRED
-        assert not acknowledged(edge)
+        answer = answer_to(anna)
+        log(f"it writes Acknowledge: refused with ATT error {answer:#04x}")
+        assert answer in NOT_PAIRED
+        edge.listen()
+        assert not edge.acknowledged(*OVER_TEMPERATURE)
 
 
 def test_a_phone_that_cannot_compare_numbers_does_not_pair(edge: Edge) -> None:
@@ -132,7 +116,7 @@ def test_a_phone_that_cannot_compare_numbers_does_not_pair(edge: Edge) -> None:
 
 def test_no_at_the_display_keeps_a_phone_out(edge: Edge, ben: Phone) -> None:
     ben.connect()
-    ben.agrees = person(edge, hold_s=1.6)
+    ben.agrees = person(edge, LONG)
     with pytest.raises(ProtocolError):
         ben.pair(45)
     assert not ben.encrypted
@@ -140,12 +124,12 @@ def test_no_at_the_display_keeps_a_phone_out(edge: Edge, ben: Phone) -> None:
 
 
 def test_yes_at_the_display_lets_a_phone_acknowledge(edge: Edge, anna: Phone) -> None:
-    anna.agrees = person(edge, hold_s=0.3)
+    anna.agrees = person(edge, SHORT)
     anna.pair(60)
     assert anna.numbers
     with hot(edge):
         assert answer_to(anna) == TAKEN
-        edge.wait(lambda: acknowledged(edge), 10, "acknowledged")
+        edge.wait(lambda: edge.acknowledged(*OVER_TEMPERATURE), 10, "acknowledged")
         edge.wait(
             lambda: any(
                 e["type"] == "acknowledged" and e["by"] == "C0:C1:C2:C3:C4:01@bluetooth" for _, e in edge.events
@@ -153,19 +137,24 @@ def test_yes_at_the_display_lets_a_phone_acknowledge(edge: Edge, anna: Phone) ->
             10,
             "the event that names the phone",
         )
+        log("the paired phone has acknowledged")
+        edge.bench.wait(lambda: stands_still(edge.bench), 20, "the red light no longer blinks")
+        edge.bench.wait(lambda: edge.bench.rows[3].endswith(" ACK"), 20, "the display says ACK")
+        log("\n".join(["the display:", *edge.bench.rows]))
 
 
 def test_a_bonded_phone_comes_back(edge: Edge, anna: Phone) -> None:
     come_back(anna)
     assert anna.encrypted
+    assert len(anna.numbers) == 1  # no pairing again
     with hot(edge):
         assert answer_to(anna) == TAKEN
-        edge.wait(lambda: acknowledged(edge), 10, "acknowledged")
+        edge.wait(lambda: edge.acknowledged(*OVER_TEMPERATURE), 10, "acknowledged")
 
 
 def test_two_phones_at_once(edge: Edge, anna: Phone, ben: Phone) -> None:
     ben.connect()
-    ben.agrees = person(edge, hold_s=0.3)
+    ben.agrees = person(edge, SHORT)
     ben.pair(60)
     for phone in (anna, ben):
         phone.subscribe(ALARM)
@@ -173,7 +162,7 @@ def test_two_phones_at_once(edge: Edge, anna: Phone, ben: Phone) -> None:
         for phone in (anna, ben):
             phone.notified(ALARM, lambda value: len(value) >= TOKEN and value[16] == 3, 20)
         assert answer_to(ben) == TAKEN
-        edge.wait(lambda: acknowledged(edge), 10, "acknowledged")
+        edge.wait(lambda: edge.acknowledged(*OVER_TEMPERATURE), 10, "acknowledged")
     assert anna.connected
     assert ben.connected
 

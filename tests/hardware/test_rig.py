@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.hardware.rig.bench import Bench
-from tests.hardware.rig.phone import until
 
 pytestmark = pytest.mark.rig
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -23,7 +22,7 @@ def test_unmodified_drivers_reach_each_part_of_the_board(bench: Bench) -> None:
     bench.adc.ain = [0.5, 1.0, 1.5, 2.0]
 
     def press() -> None:
-        if bench.pi.gpio.wait(LED, 1, 60):
+        if bench.pi.gpio.wait(LED, True, 60):
             bench.pi.gpio.drive(BUTTON, 0)
 
     finger = threading.Thread(target=press)
@@ -36,7 +35,7 @@ def test_unmodified_drivers_reach_each_part_of_the_board(bench: Bench) -> None:
     assert said["pressed"] is True
     assert said["probes"] == {"28-0000012345ab": 21.5, "28-0000012345cd": -3.25}
     assert [row.rstrip() for row in bench.rows[:2]] == ["virtual Pi", "row two"]
-    assert bench.pi.gpio.level(LED) == 0
+    assert not bench.pi.gpio.lit(LED)
 
 
 def test_a_held_bus_is_a_kernel_error_and_ends_with_the_fault(bench: Bench) -> None:
@@ -55,16 +54,16 @@ def test_a_pulled_probe_leaves_the_kernels_list_and_returns(bench: Bench) -> Non
     machine, probe = bench.pi.machine, bench.probes[1]
 
     def listed() -> bool:
-        return probe.name in machine.run("ls /sys/bus/w1/devices").out
+        return probe.name in bench.pi.search_probes()
 
-    until(listed, 30, f"{probe.name} listed")
+    bench.wait(listed, 30, f"{probe.name} listed")
     probe.present = False
     try:
-        until(lambda: not listed(), 30, f"{probe.name} gone")
+        bench.wait(lambda: not listed(), 30, f"{probe.name} gone")
     finally:
         probe.present = True
-    until(listed, 30, f"{probe.name} back")
-    until(
+    bench.wait(listed, 30, f"{probe.name} back")
+    bench.wait(
         lambda: machine.run(f"cat /sys/bus/w1/devices/{probe.name}/temperature", check=False).out.strip() == "-3250",
         30,
         f"{probe.name} read",

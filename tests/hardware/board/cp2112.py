@@ -24,8 +24,9 @@ LENGTHS: Final = {GPIO_CONFIG: 4, GPIO_GET: 1, GPIO_SET: 2, VERSION: 2, SMBUS_CO
 
 
 class Cp2112(UsbDevice):
-    """Eight lines. Outside: `level(line)` reads, `drive(line, 0 or 1)` sets from outside (a button), `undrive(line)`
-    lets go (the pull-up makes it 1). `changes` counts what the machine has written."""
+    """Eight lines. Outside: `lit(line)` is what an LED on it shows, `drive(line, 0 or 1)` sets from outside (a button),
+    `undrive(line)` lets go (the pull-up makes it 1), `press(line, looks)` is a finger. `changes` counts what the
+    machine has written."""
 
     vendor, product, interface_class, endpoints = 0x10C4, 0xEA90, 3, (0x81, 0x01)
     report_descriptor = (
@@ -39,18 +40,16 @@ class Cp2112(UsbDevice):
 
     def __init__(self) -> None:
         self.changes = 0
+        self._looks = 0
         self._outputs = 0  # bit = 1: the machine drives the line
         self._push_pull = 0
         self._latch = 0xFF
         self._outside = 0xFF
         self._changed = threading.Condition()
 
-    def level(self, line: int) -> int:
-        """0 or 1."""
-        return self._levels() >> line & 1
-
-    def is_output(self, line: int) -> bool:
-        return bool(self._outputs >> line & 1)
+    def lit(self, line: int) -> bool:
+        """Whether the machine drives it high; the pull-up of a line that nobody drives lights nothing."""
+        return bool(self._latch & self._outputs & 1 << line)
 
     def drive(self, line: int, level: int) -> None:
         """From outside, as a button to ground does."""
@@ -59,10 +58,24 @@ class Cp2112(UsbDevice):
     def undrive(self, line: int) -> None:
         self.drive(line, 1)
 
-    def wait(self, line: int, level: int, timeout_s: float) -> bool:
-        """Until the machine has set the line so; False after the time."""
+    def press(self, line: int, looks: int, timeout_s: float) -> None:
+        """Low until the machine has looked so often: hid-cp2112 does so each 40 ms of its own time.
+
+        Raises:
+            TimeoutError: it does not look.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: self.level(line) == level, timeout_s)
+            wanted = self._looks + looks
+            self.drive(line, 0)
+            looked = self._changed.wait_for(lambda: self._looks >= wanted, timeout_s)
+        self.undrive(line)
+        if not looked:
+            raise TimeoutError(f"line {line} was not read {looks} times in {timeout_s} s")
+
+    def wait(self, line: int, lit: bool, timeout_s: float) -> bool:
+        """Until it is lit, or dark; False after the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.lit(line) is lit, timeout_s)
 
     def control(self, request_type: int, request: int, value: int, index: int, length: int, data: bytes) -> bytes:
         number = value & 0xFF
@@ -77,6 +90,9 @@ class Cp2112(UsbDevice):
         if number == GPIO_CONFIG:
             return bytes([number, self._outputs, self._push_pull, 0, 0])
         if number == GPIO_GET:
+            with self._changed:
+                self._looks += 1
+                self._changed.notify_all()
             return bytes([number, self._levels()])
         if number == VERSION:
             return bytes([number, PART, FIRMWARE])

@@ -122,11 +122,10 @@ def test_a_held_bus_leaves_the_kernel_waiting_until_it_gives_up(tiny: Host, benc
 def test_lines_are_driven_and_read_through_reports(gpio: Host, bench: Bench) -> None:
     assert gpio.control(HID_IN, GET_REPORT, 3 << 8 | VERSION, 0, 3) == (0, b"\x05\x0c\x02")
     assert gpio.control(HID_OUT, SET_REPORT, 3 << 8 | GPIO_CONFIG, 0, 5, bytes([GPIO_CONFIG, 0x10, 0x10, 0, 0]))[0] == 0
-    assert bench.gpio.is_output(4)
-    assert not bench.gpio.is_output(3)
     for level in (0, 1):
         gpio.control(HID_OUT, SET_REPORT, 3 << 8 | GPIO_SET, 0, 3, bytes([GPIO_SET, level << 4, 0x10]))
-        assert bench.gpio.wait(4, level, 1)
+        assert bench.gpio.wait(4, bool(level), 1)
+    assert not bench.gpio.lit(3)  # an input, though its pull-up makes it high
     bench.gpio.drive(3, 0)
     assert gpio.control(HID_IN, GET_REPORT, 3 << 8 | GPIO_GET, 0, 2) == (0, bytes([GPIO_GET, 0xF7]))
     bench.gpio.undrive(3)

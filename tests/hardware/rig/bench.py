@@ -1,6 +1,6 @@
 """The bench of the system tests: a virtual Pi with sensors and a display, each chip at hand for the test to break."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +11,7 @@ from tests.hardware.board.hd44780 import Hd44780
 from tests.hardware.board.onewire import Ds18b20, OneWireBus
 from tests.hardware.board.pcf8574 import Pcf8574
 from tests.hardware.rig.machine import Init
+from tests.hardware.rig.phone import until
 from tests.hardware.rig.virtual_pi import VirtualPi
 
 
@@ -35,6 +36,13 @@ class Bench:
 
     def __exit__(self, *exception: object) -> None:
         self.pi.__exit__(*exception)
+
+    def wait(self, look: Callable[[], bool], timeout_s: float, what: str) -> None:
+        """Until it is so; on a busy computer longer. Raises TimeoutError with `what` and what the display shows."""
+        try:
+            until(look, timeout_s * self.pi.machine.patience, what)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.rows}") from None
 
     @property
     def rows(self) -> list[str]:

@@ -29,9 +29,14 @@ T = TypeVar("T")
 
 
 class Air:
-    """Args: socket: where the machine's serial port waits (`Machine.bluetooth`)."""
+    """Args: socket: where the machine's serial port waits (`Machine.bluetooth`).
+
+    Attributes:
+        patience: all time limits are so many times longer; more than 1 where the machine is slow.
+    """
 
     def __init__(self, socket: Path) -> None:
+        self.patience = 1.0
         self._socket = socket
         self._controller: Controller | None = None
         self._transport: Any = None
@@ -54,7 +59,7 @@ class Air:
         """Run it on Bumble's thread."""
 
         async def limited() -> T:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s * self.patience):
                 return await work
 
         return asyncio.run_coroutine_threadsafe(limited(), self._loop).result()
@@ -120,7 +125,9 @@ class Phone:
         self._wait(self._device.start_scanning(filter_duplicates=False), 5)
         try:
             with self._changed:
-                if not self._changed.wait_for(lambda: any(wanted(data) for data in self.heard.values()), timeout_s):
+                heard = self.heard
+                limit_s = timeout_s * self._air.patience
+                if not self._changed.wait_for(lambda: any(wanted(data) for data in heard.values()), limit_s):
                     raise TimeoutError(f"not heard in {timeout_s} s; heard {self.heard}")
                 return next(data for data in self.heard.values() if wanted(data))
         finally:
@@ -169,7 +176,7 @@ class Phone:
         """The first notification that is as wanted, of those that came and that come."""
         values = self._notified[str(uuid)]
         with self._changed:
-            if not self._changed.wait_for(lambda: any(map(wanted, values)), timeout_s):
+            if not self._changed.wait_for(lambda: any(map(wanted, values)), timeout_s * self._air.patience):
                 raise TimeoutError(f"not notified in {timeout_s} s; had {[value.hex() for value in values]}")
             return next(value for value in values if wanted(value))
 

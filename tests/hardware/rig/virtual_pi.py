@@ -15,15 +15,19 @@ from tests.hardware.rig.phone import Air
 
 MODULES: Final = "i2c-dev vhci_hcd i2c-tiny-usb usbhid hid-cp2112 w1_therm ds2482 softdog"
 # The GPIO chip goes first: it brings an I2C bus of its own, and the board's is to be /dev/i2c-1 as on a Pi. Each search
-# for 1-Wire probes is some 400 transfers of 3 ms here (on a Pi 27 ms in all), so it cannot be made each second.
+# for 1-Wire probes is some 800 transfers of 3 ms here (on a Pi 27 ms in all), so it is made once a minute, and by
+# `search_probes()`.
 PLUG: Final = """
 set -e
-modprobe wire timeout=8 slave_ttl=1
+modprobe wire timeout=60 slave_ttl=1
 modprobe -a {modules}
 wait_for() {{ for n in $(seq 200); do [ -e $1 ] && return; sleep 0.05; done; echo "no $1"; exit 1; }}
 /run/rig/attach 0 {host}:{gpio}; wait_for /dev/gpiochip1
 /run/rig/attach 1 {host}:{i2c}; wait_for /dev/i2c-1
 ln -sf gpiochip1 /dev/gpiochip4
+"""
+SEARCH: Final = """
+cd /sys/bus/w1/devices && echo -1 >w1_bus_master1/w1_master_search && sleep 1 && ls -d 28-* 2>/dev/null || true
 """
 RADIO: Final = """
 set -e
@@ -85,6 +89,10 @@ class VirtualPi:
         for address in self._bridges:
             script += f"echo ds2482 {address:#04x} >/sys/bus/i2c/devices/i2c-1/new_device\n"
         self.machine.run(script)
+
+    def search_probes(self) -> list[str]:
+        """Have the kernel look now which probes are on the wire; return those that it lists so far."""
+        return self.machine.run(SEARCH).out.split()
 
     def switch_radio_on(self) -> None:
         """BlueZ, with this host's air as its radio."""

@@ -32,11 +32,11 @@ gpiozero.Device.ensure_pin_factory()
 said["board"] = gpiozero.pi_info().model
 led, button = gpiozero.LED(4), gpiozero.Button(3)
 led.on()
-pressed = button.wait_for_press(timeout=20)
+pressed = button.wait_for_press(timeout=60)
 led.off()
 said["pressed"] = pressed
 
-for _ in range(100):
+for _ in range(300):
     if len(W1ThermSensor.get_available_sensors()) == 2:
         break
     time.sleep(0.2)

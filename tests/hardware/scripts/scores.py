@@ -6,19 +6,21 @@ Each bundle judges the windows of the recording in the package, and generated on
 import json
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from services.bus.messages import Sample
+from services.bus.messages import Layout, Sample
 from services.bus.settings import ROOT
 from services.inference.bundle import Bundle, load_bundle
 from services.inference.pipeline import Pipeline
 from services.sensor.recorded import open_recording
 
 RECORDING = ROOT / "services" / "sensor" / "recordings" / "car1.parquet"
-CHUNKS, GENERATED = 3, 24
+CHUNKS, GENERATED = 2, 24
+BOOT = "0" * 16
 CHOICES = ("phase", "phase_charge", "chemistry")  # columns that are one of a few numbers
 
 
@@ -38,29 +40,37 @@ def generated(bundle: Bundle) -> Iterator[list[float]]:
         yield numbers(*bundle.run(values, mask))
 
 
-def recorded(bundle: Bundle) -> Iterator[list[float]]:
+@cache
+def samples() -> tuple[Layout, list[Sample]]:
+    """The first rows of the recording: read once for all bundles, for an emulated Pi is slow."""
     recording = open_recording(RECORDING, None)
-    boot, layout = "0" * 16, recording.layout
+    chunks = islice(recording.chunks(), CHUNKS)
+    return recording.layout, [
+        Sample(
+            boot=BOOT,
+            seq=chunk.first + i,
+            ts="2026-01-01T00:00:00.000Z",
+            mono=chunk.mono[i],
+            time_source="ntp",
+            layout=recording.layout.hash,
+            channels=channels,
+            quality=quality,
+        )
+        for chunk in chunks
+        for i, (channels, quality) in enumerate(chunk.rows)
+    ]
+
+
+def recorded(bundle: Bundle) -> Iterator[list[float]]:
+    layout, rows = samples()
     try:
-        pipeline = Pipeline(bundle, layout, boot)
+        pipeline = Pipeline(bundle, layout, BOOT)
     except ValueError:
         return  # the recording is not of what this bundle judges
-    for chunk in islice(recording.chunks(), CHUNKS):
-        for i, (channels, quality) in enumerate(chunk.rows):
-            mono = chunk.mono[i]
-            sample = Sample(
-                boot=boot,
-                seq=chunk.first + i,
-                ts="2026-01-01T00:00:00.000Z",
-                mono=mono,
-                time_source="ntp",
-                layout=layout.hash,
-                channels=channels,
-                quality=quality,
-            )
-            for window in pipeline.add(sample):
-                judged = bundle.judge(window)
-                yield numbers(judged.score, list(judged.shares.values()))
+    for sample in rows:
+        for window in pipeline.add(sample):
+            judged = bundle.judge(window)
+            yield numbers(judged.score, list(judged.shares.values()))
 
 
 def bundles() -> Iterator[Path]:
