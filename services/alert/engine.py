@@ -66,7 +66,7 @@ class Engine:
         device = topic.device
         match message:
             case Sample():
-                self.liveness.telemetry(device, topic.name, now.mono)
+                self.liveness.telemetry(device, topic.name, now.mono, next_s=message.next_s)
                 return self._apply(device, self.stream(device, topic.name).take(message), message.mono)
             case Score():
                 return self._apply(device, self._scored(device, topic.name, message), message.mono)

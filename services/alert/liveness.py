@@ -48,6 +48,7 @@ class Liveness:
     statuses: dict[tuple[str, str], Status] = field(default_factory=dict)  # the last `online` of each
     streams: dict[tuple[str, str], Silence] = field(default_factory=dict)  # (device, profile)
     periods: dict[tuple[str, str], float] = field(default_factory=dict)
+    rests: dict[tuple[str, str], float] = field(default_factory=dict)  # the period that a resting device announced last
     outputs: dict[str, tuple[float, str] | None] = field(default_factory=dict)  # since when it fails, and why
     finished: bool = False  # the sensor's recording has ended: silence is by design
     _connected: bool = True
@@ -90,16 +91,25 @@ class Liveness:
         if topic.name == "sensor" and topic.node == self.node:
             self.finished = status.replay is not None and status.replay.finished
 
-    def telemetry(self, device: str, profile: str, now: float, period_s: float | None = None) -> None:
-        """A sample came; or, with `period_s`, a layout: the device exists and should speak that often."""
+    def telemetry(
+        self, device: str, profile: str, now: float, period_s: float | None = None, next_s: float | None = None
+    ) -> None:
+        """A sample came; or, with `period_s`, a layout: the device exists and should speak that often.
+
+        `next_s`: what the sample says of when the next follows; without it the layout's period is true.
+        """
         key = (device, profile)
         if key not in self.streams:
             patience = max((r.start_delay_s for r in self.rules if r.kind == "silent_telemetry"), default=30.0)
             self.streams[key] = Silence(5.0, patience, now)
         if period_s is not None:
             self.periods[key] = period_s
+            return
+        self.streams[key].heard(now)
+        if next_s is None:
+            self.rests.pop(key, None)
         else:
-            self.streams[key].heard(now)
+            self.rests[key] = next_s
 
     def output(self, name: str, fault: str | None, now: float) -> None:
         """What an output says of itself."""
@@ -145,7 +155,8 @@ class Liveness:
         why = "the recording has ended" if self.finished else None
         found = []
         for key, silence in self.streams.items():
-            silence.limit_s = max(rule.at_least_s, rule.periods * self.periods.get(key, 1.0))
+            period_s = max(self.periods.get(key, 1.0), self.rests.get(key, 0.0))
+            silence.limit_s = max(rule.at_least_s, rule.periods * period_s)
             found.append(Life(key[0], rule, key[1], silence.update(now), silence.age(now), silence.limit_s, why))
         return found
 

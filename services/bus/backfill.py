@@ -35,12 +35,13 @@ def _columns_of(sample: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _as_columns(sample: dict[str, Any]) -> bool:
-    """High-rate samples are blocks themselves and travel whole; so do wrong ones, which would spoil the others."""
+    """High-rate samples are blocks themselves and travel whole; so do those of a rest, which say how long they hold,
+    and wrong ones, which would spoil the others."""
     try:
         Sample.model_validate(sample)
     except ValidationError:
         return False
-    return "period_s" not in sample and bool(sample["channels"])
+    return "period_s" not in sample and "next_s" not in sample and bool(sample["channels"])
 
 
 def to_backfill(kind: str, boot: str, block: Block, missing: list[tuple[int, int]]) -> dict[str, Any]:

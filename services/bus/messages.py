@@ -56,6 +56,11 @@ class Sample(StreamMessage):
         "`cell_voltages[7]` for one element of a vector (counted from 0).",
     )
     period_s: Number | None = Field(None, gt=0, description="Block of a high-rate profile: time between elements [s].")
+    next_s: Number | None = Field(
+        None,
+        gt=0,
+        description="The device rests: its next sample follows this much later, or sooner when it wakes [s].",
+    )
     sent: Number | None = Field(None, description="Node's monotonic clock when it was published, for latency [s].")
 
 

@@ -40,6 +40,7 @@ class ProfileFeed:
     latest: Sample | None = None
     arrived: float | None = None
     received: int = 0
+    rest_s: float = 0.0  # the longest time that a resting device announced until its next sample
     late: int = 0  # repeated or out of order: history has them, the live picture does not need them
     _earlier: set[str] = field(default_factory=set)
 
@@ -55,7 +56,13 @@ class ProfileFeed:
             self.points.clear()
         self.points.append(Point(ts, {k: v for k, v in sample.channels.items() if not isinstance(v, list)}))
         self.latest, self.arrived = sample, now
+        self.rest_s = max(self.rest_s, sample.next_s or 0.0)
         self.received += 1
+
+    @property
+    def period_s(self) -> float:
+        """How soon the next sample is due [s]."""
+        return max(self.layout.period_s if self.layout else 1.0, (self.latest and self.latest.next_s) or 0.0)
 
 
 @dataclass(slots=True)

@@ -70,7 +70,7 @@ def build(world: World, key: Key, connection: Connection, now: float, window_s: 
         cut_since=connection.cut_since,
         sensor=sensor,
         arrived=feed.arrived if feed else None,
-        period_s=feed.layout.period_s if feed and feed.layout else None,
+        period_s=feed.period_s if feed else None,
         connected_at=connected_at,
     )
     found = rows(
@@ -128,7 +128,7 @@ def _panels(
         return []
     plans = BATTERY if name == BATTERY_PROFILE else other_plans(_units(feed))
     standing: list[Alarm] = [row.alarm for row in found if row.alarm.active]
-    period_s = feed.layout.period_s if feed.layout else 1.0
+    period_s = max(feed.period_s, feed.rest_s)  # points of a rest are no holes
     panels = line_panels(plans, feed.points, period_s, standing, window_s, stale=not fresh.current)
     cells = feed.latest.channels.get("cell_voltages")
     if isinstance(cells, list) and (panel := cell_panel(cells, stale=not fresh.current)):

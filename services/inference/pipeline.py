@@ -43,7 +43,7 @@ class Pipeline:
         if sample.seq < self._needed:
             return
         row = self._reader.read(sample.channels, sample.quality)
-        for step in self._reducer.add(sample.seq, sample.mono, row):
+        for step in self._reducer.add(sample.seq, sample.mono, row, sample.next_s):
             window = self._windows.add(step)
             if window is not None:
                 yield window

@@ -2,10 +2,12 @@
 
 The grid is absolute: step k spans k * step_s <= mono < (k + 1) * step_s. Samples faster than a step are averaged (or
 the last is taken); a sample slower than a step (a 30 s recording, a 10 s bundle) holds for its own period, so every
-device is judged on one time scale. What no sample covers is a hole: the last value is held and masked. A hole longer
-than the allowance, in any column, ends the segment; the next begins where all columns have a value. Charge is counted
-from the beginning of the segment, by the sample, with the current held until the next (left rule). A bundle with
-columns of a phase (services/inference/phase.py) gets steps of phases alone: each is a segment, rests are none.
+device is judged on one time scale. A sample of a resting device holds for as long as it announced, and counts as often
+as it would have come otherwise, so that the rest before a load weighs what it lasted. What no sample covers is a hole:
+the last value is held and masked. A hole longer than the allowance, in any column, ends the segment; the next begins
+where all columns have a value. Charge is counted from the beginning of the segment, by the sample, with the current
+held until the next (left rule). A bundle with columns of a phase (services/inference/phase.py) gets steps of phases
+alone: each is a segment, rests are none.
 """
 
 from collections.abc import Sequence
@@ -31,6 +33,7 @@ class Checkpoint:
     held: tuple[float | None, ...]
     seen: tuple[float | None, ...]  # when each column was last measured [s]; None = never
     phase: tuple[Any, ...] | None = None  # Phases.state
+    next_s: float | None = None  # what that sample announced; None = the layout's period
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -75,6 +78,8 @@ class Reducer:
         hole_max: int,
         cell: Cell | None = None,
     ) -> None:
+        self._next_s: float | None = None
+        self._stood = NEVER  # until when the last sample has been counted
         self._take_last = [spec.reduce == "last" for spec in specs]
         self._charge_column = next((i for i, spec in enumerate(specs) if spec.derived == "charge"), None)
         self._current_column = next((i for i, spec in enumerate(specs) if spec.name == "current"), None)
@@ -98,6 +103,8 @@ class Reducer:
         self.opening = opening
         self._number, self._step = opening.number, opening.step
         self._time, self._charge = opening.time, opening.charge
+        self._next_s = opening.next_s
+        self._stood = NEVER if opening.time is None else opening.time + self._period_s
         self._held = list(opening.held)
         self._seen = [NEVER if seen is None else seen for seen in opening.seen]
         self._seq = opening.seq - 1
@@ -109,8 +116,12 @@ class Reducer:
         self._sum = [0.0] * len(self._held)
         self._count = [0] * len(self._held)
 
-    def add(self, seq: int, mono: float, row: Sequence[float | None]) -> list[Step]:
-        """Take the next sample (seq ascending); return the steps that it closed, mostly none."""
+    def add(self, seq: int, mono: float, row: Sequence[float | None], next_s: float | None = None) -> list[Step]:
+        """Take the next sample (seq ascending); return the steps that it closed, mostly none.
+
+        Args:
+            next_s: what a sample of a resting device says of when the next follows [s].
+        """
         closed: list[Step] = []
         before = self._time
         if before is None or mono < before - self._step_s:  # far back: not one clock, so not one segment
@@ -120,13 +131,15 @@ class Reducer:
             step = int(mono // self._step_s)
             if step > self._step:
                 self._close(closed)
-                if mono - before > self._patience_s:
+                if mono - before > self._patience_s + (self._next_s or 0.0):
                     self._begin(seq, step)
                 while self._step < step:
                     self._close(closed)
             if self._time is not None:
+                self._stand(mono)
                 self._charge = self._charge_at(mono)
         self._time, self._seq = mono, seq
+        self._next_s, self._stood = next_s, mono + self._period_s
         held, seen, total, count, take_last = self._held, self._seen, self._sum, self._count, self._take_last
         for i in self._columns:
             value = row[i]
@@ -139,6 +152,24 @@ class Reducer:
                     total[i], count[i] = value, 1
         return closed
 
+    def _stand(self, until: float) -> None:
+        """A sample of a resting device counts once more for each period that it has stood in the open step."""
+        if self._next_s is None or self._time is None:
+            return
+        self._stood = max(self._stood, self._step * self._step_s)
+        times = int((min(until, self._time + self._next_s) - self._stood) / self._period_s + 1e-6)
+        if times < 1:
+            return
+        self._stood += times * self._period_s
+        for i in self._columns:
+            held = self._held[i]
+            if held is not None and self._seen[i] == self._time:
+                if self._take_last[i]:
+                    self._sum[i], self._count[i] = held, 1
+                else:
+                    self._sum[i] += times * held
+                    self._count[i] += times
+
     def _begin(self, seq: int, step: int) -> None:
         """Forget everything: a segment may begin with this step."""
         none: tuple[None, ...] = (None,) * len(self._held)
@@ -147,6 +178,7 @@ class Reducer:
     def _close(self, closed: list[Step]) -> None:
         """Close the open step and open the next."""
         start = self._step * self._step_s
+        self._stand(start + self._step_s)
         counted = self._charge_at(start + self._step_s)
         values: list[float] = []
         measured: list[bool] = []
@@ -161,7 +193,7 @@ class Reducer:
             elif self._count[i]:
                 values.append(self._sum[i] / self._count[i])
                 measured.append(True)
-            elif held is None or start - self._seen[i] > self._patience_s:
+            elif held is None or start - self._seen[i] > self._patience_s + (self._next_s or 0.0):
                 alive = False
                 break
             else:
@@ -186,6 +218,7 @@ class Reducer:
             tuple(self._held),
             tuple(None if seen == NEVER else seen for seen in self._seen),
             None if self._phases is None else self._phases.state(),
+            self._next_s,
         )
 
     def _emit(self, closed: list[Step], values: list[float], measured: list[bool], counted: float) -> None:

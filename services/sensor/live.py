@@ -24,7 +24,7 @@ from services.bus.profiles import load_profile
 from services.bus.publisher import Publisher
 from services.bus.topics import CLOUD_NODE, Topic
 from services.sensor.rows import Rows
-from services.sensor.source import Device, Reading, Source
+from services.sensor.source import Device, Paced, Reading, Source
 from services.sensor.wall import WallClock
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,8 @@ class _Published:
     last: float = -math.inf  # mono of the last row
 
     def next_due(self, mono: float) -> float:
-        """The next point of the device's grid: multiples of its period on the steady clock."""
-        period = self.rows.period_s
+        """The next point of the device's grid: multiples of its present period on the steady clock."""
+        period = self.rows.due_s
         return (math.floor(mono / period) + 1) * period
 
 
@@ -132,9 +132,14 @@ class LiveSensor:
             return
         if strange:
             self._complain("strange_readings", f"{reading.device}: not in its layout: {', '.join(strange[:5])}", None)
-        if whole:
-            published.due = reading.mono + 2 * published.rows.period_s
+        if published.rows.wakes(reading.mono):
+            self._pace(published, source)
+            published.due = published.next_due(now)
+            self._changed.set()
+        resting_s = published.rows.rest_s
+        if whole and (resting_s is None or reading.mono - published.last >= resting_s - published.rows.period_s / 2):
             await self._publish(published, reading.mono)
+            published.due = reading.mono + 2 * published.rows.due_s
 
     def _adopt(self, name: str, source: Source) -> _Published:
         """The device as it is published; made or remade when the source says something new of it."""
@@ -163,10 +168,12 @@ class LiveSensor:
     async def _publish_due(self) -> None:
         while True:
             now = time.monotonic()
-            for published in [p for p in self._published.values() if p.due <= now]:
-                published.due = published.next_due(now)
-                await self._publish(published, now)
             self._changed.clear()
+            for published in [p for p in self._published.values() if p.due <= now]:
+                due = published.due = published.next_due(now)
+                await self._publish(published, now)
+                if published.due == due:  # else a reading has come meanwhile
+                    published.due = published.next_due(now)  # it may rest now
             next_due = min((p.due for p in self._published.values()), default=now + CLOCK_S)
             try:
                 async with asyncio.timeout(max(next_due - time.monotonic(), 0.0)):
@@ -200,8 +207,21 @@ class LiveSensor:
         if quality:
             fields["quality"] = quality
             self._bus.counters.add("marked")
+        before, next_s = published.rows.rest_s, published.rows.look(mono, quality)
+        if next_s is not None:
+            fields["next_s"] = next_s
+        if next_s != before:
+            self._pace(published, self._owners[published.topic.device])
         fields["sent"] = round(time.monotonic(), 6)
         await self._publisher.publish(published.topic, fields, wait=False, timed=self._wall.known)
+
+    def _pace(self, published: _Published, source: Source) -> None:
+        """The device has come to rest, or wakes: so often it is measured from now on."""
+        name, rest_s = published.topic.device, published.rows.rest_s
+        log.info("%s: %s", published.topic, "awake" if rest_s is None else f"at rest, every {rest_s:g} s")
+        self._bus.counters.set("resting", sum(p.rows.rest_s is not None for p in self._published.values()))
+        if isinstance(source, Paced):
+            source.pace(name, rest_s)
 
     async def _publish_layout(self, topic: Topic, layout: Layout) -> None:
         await self._bus.publish(Topic(topic.node, topic.device, "layout", topic.name), write(layout), retain=True)

@@ -5,6 +5,7 @@ reading that is too old is `fault:stale`, never a repeat; one that never came is
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from services.bus.messages import Layout, Values
 from services.bus.profiles import Profile
 from services.sensor.readings import GOOD, MISSING, NAN, QUALITY, Floats, Judge, Readings, derive, with_derived
+from services.sensor.resting import Resting
 from services.sensor.source import Device, Reading
 
 _KEY: Final = re.compile(r"([a-z][a-z0-9_]*)(?:\[(\d+)\])?")
@@ -40,7 +42,7 @@ class Rows:
 
     Raises:
         ValueError: the device names a channel that the profile does not have, mixes up scalar and vector, or has a
-            period below 10 ms.
+            period below 10 ms, or a rest that nobody can tell.
     """
 
     def __init__(self, device: Device, profile: Profile) -> None:
@@ -52,6 +54,13 @@ class Rows:
         self.layout: Layout = profile.layout(present, self.period_s)
         self._channels = {name: self._channel(name, length) for name, length in device.channels.items()}
         self._doubtful: dict[str, int] = {}
+        self._resting = Resting(device.rest, self._units()) if device.rest is not None else None
+        self.rest_s: float | None = None  # announced with the last row
+        self._woke: float | None = None
+        self._rested_s = 0.0
+
+    def _units(self) -> dict[str, str]:
+        return {name: self._profile.by_name[name].unit for name in self.device.channels}
 
     def _channel(self, name: str, length: int | None) -> _Channel:
         count, device = length or 1, self.device
@@ -81,7 +90,12 @@ class Rows:
             reasons.setdefault(name, {}).update(dict.fromkeys(indices, kept))
             said.setdefault(name, {}).update(dict.fromkeys(indices, np.nan))
         for name, elements_said in said.items():
-            self._keep(self._channels[name], elements_said, reasons.get(name, {}), reading.mono)
+            channel = self._channels[name]
+            self._keep(channel, elements_said, reasons.get(name, {}), reading.mono)
+            if self._resting is not None:
+                read = np.isfinite(channel.at)  # elements that have not come yet say nothing
+                good = bool((channel.codes[read] == GOOD).all())
+                self._resting.take(reading.mono, name, channel.values, good=good)
         whole = all(len(said.get(name, ())) == len(c.values) for name, c in self._channels.items())
         return whole, strange
 
@@ -124,11 +138,42 @@ class Rows:
             # null is a source's own word for `no reading`; inf is a number that is none
             channel.reasons[i] = reasons.get(i, "missing" if np.isnan(value) else None)
 
+    @property
+    def due_s(self) -> float:
+        """Time between rows now [s]."""
+        return self.rest_s or self.period_s
+
+    def wakes(self, mono: float) -> bool:
+        """Whether a rest that was announced is over; it is, then. What was read in it stays fresh for a while."""
+        if self.rest_s is None or self._resting is None or self._resting.period_s(mono) is not None:
+            return False
+        self._woke, self._rested_s, self.rest_s = mono, FRESH_PERIODS * self.rest_s, None
+        return True
+
+    def look(self, mono: float, quality: Mapping[str, str]) -> float | None:
+        """A row of this quality is due: the time until the next if the device rests [s], else None."""
+        if self._resting is not None:
+            if quality:
+                self._resting.disturb(mono)
+            self.wakes(mono)
+            self.rest_s = self._resting.period_s(mono)
+        return self.rest_s
+
+    def _stale(self, channel: _Channel, mono: float) -> NDArray[np.bool_]:
+        """A reading of a rest is good for two of its periods; when it ends, as if it had been read then."""
+        ages, limits = mono - channel.at, channel.max_age_s
+        if self.rest_s is not None:
+            return np.asarray(ages > np.maximum(limits, FRESH_PERIODS * self.rest_s), np.bool_)
+        if self._woke is None:
+            return np.asarray(ages > limits, np.bool_)
+        kept = (self._woke - channel.at <= self._rested_s) & (channel.at <= self._woke)
+        return np.asarray((ages > limits) & ~(kept & (mono - self._woke <= limits)), np.bool_)
+
     def row(self, mono: float) -> tuple[dict[str, Any], dict[str, str]]:
         """The device's channels and their quality at `mono`, as a Sample has them."""
         judged: dict[str, Readings] = {}
         for name, channel in self._channels.items():
-            stale = mono - channel.at > channel.max_age_s
+            stale = self._stale(channel, mono)
             codes = np.where(stale, NAN, channel.codes).astype(np.uint8)
             shape = (1, -1) if channel.vector else (-1,)
             judged[name] = Readings(channel.values.copy().reshape(shape), codes.reshape(shape))

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from services.bus.errors import ConfigError
 from services.bus.messages import Values
+from services.sensor.resting import Rest
 
 if TYPE_CHECKING:
     from services.sensor.settings import SensorSettings
@@ -30,6 +31,7 @@ class Device:
         max_age_s: a reading is good for this long [s]; older it is `fault:stale`. None = two periods.
         ages: the same for single channels or elements (`temperatures[2]`) that are read more slowly.
         start_s: the first reading may take this long [s]; then rows begin, whatever is missing.
+        rest: when it rests, and how seldom rows are due then; None = it never does.
     """
 
     profile: str
@@ -38,6 +40,7 @@ class Device:
     max_age_s: float | None = None
     ages: Mapping[str, float] = field(default_factory=dict)
     start_s: float = 2.0
+    rest: Rest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,15 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Let go of the hardware."""
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A source that can measure more seldom."""
+
+    def pace(self, device: str, period_s: float | None) -> None:
+        """Measure this device so often [s]; None = as it does otherwise, from now on."""
         ...
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.alert.engine import Engine, Now
+from services.alert.register import Change
 from services.bus.messages import AlarmStatus, Estimate, Estimated, Event, Reply, Sample, Status, write_fields
 from services.bus.topics import Topic
 from tests.alert.builders import (
@@ -395,3 +396,22 @@ def test_telemetry_topic_is_that_of_the_samples() -> None:
     e = engine()
     judge(e, sample(0, voltage=355.0))
     assert list(e.streams) == [(TELEMETRY.device, TELEMETRY.name)]
+
+
+def silences(changes: list[Change]) -> list[str]:
+    return [c.type for c in changes if c.rule == "telemetry_silent"]
+
+
+def test_a_device_at_rest_is_silent_after_three_of_the_periods_that_it_announced() -> None:
+    e = engine()
+    e.take(Topic("pi", "pack-1", "layout", "battery"), layout("voltage"), Now(0.0, 1e9))
+    resting = [sample(float(t), voltage=355.0).model_copy(update={"next_s": 10.0}) for t in (0, 10, 20)]
+    for one in resting:
+        judge(e, one)
+        for t in range(int(one.mono), int(one.mono) + 10):
+            assert silences(e.tick(Now(float(t), 1e9), True)) == []
+    assert silences(e.tick(Now(50.0, 1e9), True)) == []
+    assert silences(e.tick(Now(50.5, 1e9), True)) == ["raised"]
+    judge(e, sample(60.0, voltage=350.0))  # awake: the layout's period is true again
+    assert silences(e.tick(Now(60.5, 1e9), True)) == ["cleared"]
+    assert silences(e.tick(Now(65.5, 1e9), True)) == ["raised"]

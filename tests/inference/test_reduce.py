@@ -99,3 +99,55 @@ def test_checkpoint_survives_json() -> None:
 
     opening = target.opening
     assert Checkpoint.from_dict(json.loads(json.dumps(opening.as_dict()))) == opening
+
+
+def test_a_rest_holds_for_as_long_as_it_announced() -> None:
+    target = reducer(hole_max=0)
+    steps = [s for n in range(4) for s in target.add(n, 30.0 * n + 3, [0.0, None, 3.7, 20.0], 30.0)]
+    assert len(steps) == 9
+    assert all(all(s.measured) and s.values[2] == 3.7 for s in steps)
+    target = reducer(hole_max=0)
+    assert [s.measured[2] for n in range(3) for s in target.add(n, 30.0 * n + 3, [0.0, None, 3.7, 20.0])] == [True] * 2
+
+
+@pytest.mark.parametrize("rest_s", [4.0, 10.0, 25.0])
+@pytest.mark.parametrize("wakes_at", [33.0, 40.0, 47.0])
+def test_samples_that_are_seldom_at_rest_give_the_steps_of_steady_ones(rest_s: float, wakes_at: float) -> None:
+    """A load that begins in mid-step weighs what it lasted, not the number of its samples."""
+
+    def row(t: float) -> list[float | None]:
+        return [0.0, None, 3.7, 20.0] if t < wakes_at else [-50.0, None, 3.4, 21.0]
+
+    steady, seldom = reducer(), reducer()
+    expected = [s for t in range(81) for s in steady.add(t, float(t), row(t))]
+    found, t, seq = [], 0.0, 0
+    while t <= 80:
+        resting = t < wakes_at
+        found += seldom.add(seq, t, row(t), rest_s if resting else None)
+        state = seldom.opening.as_dict()
+        assert Checkpoint.from_dict(state) == seldom.opening
+        t, seq = (min(t + rest_s, wakes_at) if resting else t + 1.0), seq + 1
+    assert [s.measured for s in found] == [s.measured for s in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.values == pytest.approx(other.values, abs=1e-9)
+
+
+def test_a_rest_goes_on_from_a_checkpoint_as_without_one() -> None:
+    times = [0.0, 7.0, 14.0, 21.0, 28.0, 35.0, 36.0, 37.0, 45.0, 52.0]
+    rows = [(n, t, [0.1 * n, None, 3.7 + 0.01 * n, 20.0], 7.0 if n < 5 else None) for n, t in enumerate(times)]
+    whole = reducer()
+    expected = [s for n, t, row, next_s in rows for s in whole.add(n, t, list(row), next_s)]
+    for cut in range(1, len(rows)):
+        first = reducer()
+        before = [s for n, t, row, next_s in rows[:cut] for s in first.add(n, t, list(row), next_s)]
+        again = reducer()
+        again.restore(Checkpoint.from_dict(first.opening.as_dict()))
+        after = [s for n, t, row, next_s in rows if n >= first.opening.seq for s in again.add(n, t, list(row), next_s)]
+        assert [(s.values, s.measured) for s in before + after] == [(s.values, s.measured) for s in expected]
+
+
+def test_a_rest_that_lasts_longer_than_it_announced_is_a_hole() -> None:
+    target = reducer(hole_max=3)
+    assert target.add(0, 3.0, [0.0, None, 3.7, 20.0], 10.0) == []
+    steps = target.add(1, 43.0, [0.0, None, 3.7, 20.0], 10.0)
+    assert [s.measured[2] for s in steps] == [True, True, False, False]

@@ -1,6 +1,7 @@
 """Readings gathered into rows: each judged once, none repeated when it is old, one failing never another's concern."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.bus.messages import Sample, Values
 from services.bus.profiles import load_profile
+from services.sensor.resting import Rest
 from services.sensor.rows import Rows
 from services.sensor.source import Device, Reading
 
@@ -201,3 +203,39 @@ def test_whatever_comes_each_row_is_a_sample_in_which_null_has_a_reason(parts: l
             for i, element in enumerate(elements):
                 mark = quality.get(name, quality.get(f"{name}[{i}]", ""))
                 assert (element is None) == mark.startswith("fault:")
+
+
+def resting_rows() -> tuple[Rows, float]:
+    """A device at rest, and when it was looked at last."""
+    made = rows(replace(PACK, rest=Rest(period_s=10.0, after_s=10.0)))
+    for t in range(40, 61):
+        made.take(whole(float(t), current=0.0))
+        _, quality = made.row(float(t))
+        found = made.look(float(t), quality)
+    assert found == 10.0
+    return made, 60.0
+
+
+def test_at_rest_a_reading_is_good_for_two_periods_of_the_rest() -> None:
+    made, t = resting_rows()
+    assert made.row(t + 20)[1] == {}
+    assert made.row(t + 20.1)[1]["voltage"] == "fault:stale"
+
+
+def test_what_wakes_it_ends_the_announced_period_and_makes_nothing_old() -> None:
+    made, t = resting_rows()
+    made.take(reading(t + 9, voltage=11.1, current=4.0))
+    assert made.wakes(t + 9)
+    assert not made.wakes(t + 9)
+    assert made.due_s == made.period_s
+    limit = 2 * made.period_s
+    assert made.row(t + 9 + limit)[1] == {}  # cells and probes were read 9 s ago, which was often enough then
+    quality = made.row(t + 9.1 + limit)[1]
+    assert quality["temperatures"] == quality["cell_voltages"] == "fault:stale"
+
+
+def test_what_stops_coming_wakes_it_with_its_row() -> None:
+    made, t = resting_rows()
+    _, quality = made.row(t + 21)
+    assert made.look(t + 21, quality) is None
+    assert made.due_s == made.period_s

@@ -55,10 +55,20 @@ class I2cRound:
         self._again_at, self._pause = -math.inf, BACKOFF_S[0]
         self._said: dict[str, str | None] = {}
 
-        here = {device for inputs in self._inputs.values() for device, _, _ in inputs}
-        self.period_s = min((periods[device] for device in here), default=math.inf)
-        self._every = {device: max(1, int(periods[device] / self.period_s + 1e-6)) for device in here}
+        self._here = {device for inputs in self._inputs.values() for device, _, _ in inputs}
+        self._every: dict[str, int] = {}
+        self._wanted: dict[str, int] | None = None
         self._round = -1
+        self.period_s = self.pace(periods)
+
+    def pace(self, periods: Mapping[str, float]) -> float:
+        """Devices are due so often from now on, all with the next round; returns how often a round is due [s].
+
+        May be called from another thread than the rounds.
+        """
+        period_s = min((periods[device] for device in self._here), default=math.inf)
+        self._wanted = {d: max(1, int(periods[d] / period_s + 1e-6)) for d in self._here}
+        return period_s
 
     @property
     def any(self) -> bool:
@@ -80,6 +90,8 @@ class I2cRound:
     def __call__(self) -> list[Reading]:
         """One round: a reading for each device that has inputs here and is due."""
         self._round += 1
+        if (wanted := self._wanted) is not None:
+            self._every, self._wanted, self._round = wanted, None, 0
         if self._trouble is not None and self._clock() < self._again_at:
             return self.failed(self._trouble)
         values: dict[tuple[str, str], float] = {}

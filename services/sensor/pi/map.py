@@ -24,6 +24,7 @@ from services.bus.errors import ConfigError
 from services.bus.profiles import Profile, load_profile
 from services.bus.settings import read_yaml
 from services.bus.topics import NODE_DEVICE, check_name
+from services.sensor.resting import Rest
 
 DIFFERENTIAL: Final = ((0, 1), (0, 3), (1, 3), (2, 3))  # pairs that an ADS1115 can select
 GAINS: Final = (2 / 3, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -221,6 +222,7 @@ def _device(name: str) -> str:
 class DeviceMap(_Model):
     profile: str = "battery"
     period_s: float | None = Field(None, gt=0.02, le=3600, description="Time between rows [s]; none = the profile's.")
+    rest: Rest | None = Field(None, description="When it rests, and how seldom it is measured then; none = never.")
     channels: dict[str, Inputs] = Field(min_length=1)
 
     def inputs(self) -> Iterator[tuple[str, Analog | Meter | Thermometer]]:
@@ -292,7 +294,20 @@ def _wrong(wiring: PiMap) -> Iterator[tuple[str, str]]:
         except ConfigError as error:
             yield f"{key}.profile", str(error)
             return
+        if (reason := _wrong_rest(device, profile)) is not None:
+            yield f"{key}.rest", reason
         yield from _wrong_channels(wiring, device, profile, f"{key}.channels")
+
+
+def _wrong_rest(device: DeviceMap, profile: Profile) -> str | None:
+    if device.rest is None:
+        return None
+    if profile.name != "battery":
+        return f"is for batteries; this is a {profile.name}"
+    if device.rest.period_s < (device.period_s or profile.period_s):
+        return "period_s: at rest rows come more seldom, not more often"
+    units = {profile.by_name[name].unit for name in device.channels if name in profile.by_name}
+    return None if {"A", "V"} & units else "needs a current or a voltage to tell a rest by"
 
 
 def _wrong_channels(wiring: PiMap, device: DeviceMap, profile: Profile, where: str) -> Iterator[tuple[str, str]]:

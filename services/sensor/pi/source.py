@@ -55,6 +55,9 @@ class PiSource:
         self._said: dict[str, str | None] = {}  # of each probe, to the log
         self._lock = threading.Lock()
         self._workers: list[Worker] = []
+        self._paces: dict[str, float] = {}  # of devices at rest [s]
+        self._i2c: tuple[I2cRound, Worker] | None = None
+        self._probes: dict[str, Worker] = {}
 
     def _device(self, name: str) -> Device:
         what = self._wiring.devices[name]
@@ -65,7 +68,7 @@ class PiSource:
             for channel, given in what.inputs()
             if isinstance(given, ThermometerInput)
         }
-        return Device(what.profile, lengths, period_s, ages=ages)
+        return Device(what.profile, lengths, period_s, ages=ages, rest=what.rest)
 
     def _age(self, probe: str, period_s: float) -> float:
         """How long a probe's reading is good [s].
@@ -106,9 +109,11 @@ class PiSource:
 
     def _start(self, put: Callable[[Sequence[Reading]], None]) -> None:
         periods = {name: device.period_s or 1.0 for name, device in self.devices.items()}
+        self._paces.clear()
         chips = I2cRound(self._wiring, periods, self._kept, self._open)
         if chips.any:
-            self._workers.append(Worker("i2c", chips.period_s, PHASE, chips, chips.failed, put))
+            self._i2c = chips, Worker("i2c", chips.period_s, PHASE, chips, chips.failed, put)
+            self._workers.append(self._i2c[1])
         for probe, places in self._used().items():
             period_s = min(periods[device] for device, _ in places)
             thermometer = Thermometer(
@@ -117,7 +122,8 @@ class PiSource:
             stuck = Stuck(self._wiring.probes[probe].warms_with)
             measure = partial(self._measure, probe, thermometer, stuck, places)
             failed = partial(self._faults, places, "driver")
-            self._workers.append(Worker(f"w1 {probe}", period_s, None, measure, failed, put))
+            self._probes[probe] = Worker(f"w1 {probe}", period_s, None, measure, failed, put)
+            self._workers.append(self._probes[probe])
         for worker in self._workers:
             worker.start()
 
@@ -126,6 +132,21 @@ class PiSource:
         for worker in self._workers:
             worker.stop()
         self._workers.clear()
+        self._probes.clear()
+        self._i2c = None
+
+    def pace(self, device: str, period_s: float | None) -> None:
+        """Chips and probes are read as often as the device that needs them most often needs them."""
+        self._paces.pop(device, None)
+        if period_s is not None:
+            self._paces[device] = period_s
+        periods = {name: self._paces.get(name) or each.period_s or 1.0 for name, each in self.devices.items()}
+        if self._i2c is not None:
+            chips, worker = self._i2c
+            worker.pace(chips.pace(periods))
+        for probe, places in self._used().items():
+            if probe in self._probes:
+                self._probes[probe].pace(min(periods[name] for name, _ in places))
 
     def _measure(
         self, probe: str, thermometer: Thermometer, stuck: Stuck, places: Sequence[tuple[str, str]]

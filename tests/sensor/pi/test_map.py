@@ -92,6 +92,8 @@ def test_numbers_may_be_written_as_on_the_part(tmp_path: Path) -> None:
         ((*PACK, "pressure"), {"chip": "adc-1", "pin": 3}, r"channels\.pressure: profile battery has voltage, "),
         (("devices", "pack-1", "profile"), "fusion", r"devices\.pack-1\.profile: .*fusion\.yaml"),
         (("devices", "pack-1", "period_s"), 0, r"devices\.pack-1\.period_s: "),
+        (("devices", "pack-1", "rest"), {"period_s": 30}, r"devices\.pack-1\.rest\.period_s: "),
+        (("devices", "pack-1", "rest"), {"period_s": 0.05}, r"devices\.pack-1\.rest: period_s: at rest rows come more"),
         (("devices", "node"), {"channels": {}}, r"devices\.node\.\[key\]: .*reserved"),
         (("devices",), {}, r"devices: "),
         (("i2c",), {"bus": -1}, r"i2c\.bus: "),

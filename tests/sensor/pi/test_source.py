@@ -1,5 +1,6 @@
 """The source as a whole on models of its chips and probes: a fault is told at once, and it delays nothing else."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -229,3 +230,17 @@ async def test_two_that_measure_at_once_spoil_no_reading_the_second_is_refused(b
             await anext(bench.source(lock=bench.path).readings())
     async with hearing(bench.source(lock=bench.path)) as heard:
         await heard.until(lambda: heard.count("voltage", 0.0) >= 1)
+
+
+async def test_a_device_at_rest_is_measured_more_seldom_and_at_once_again_when_it_wakes(bench: Bench) -> None:
+    source = bench.source()
+    async with hearing(source) as heard:
+        await heard.until(lambda: all(heard.count(c, 0.0) >= 3 for c in (*CHANNELS, *TEMPERATURES)))
+        source.pace("pack-1", 10.0)
+        await asyncio.sleep(0.5)  # rounds that had begun
+        since = time.monotonic()
+        await asyncio.sleep(1.0)
+        assert max(heard.count(c, since) for c in (*CHANNELS, *TEMPERATURES)) <= 1  # a point of the slow grid
+        source.pace("pack-1", None)
+        since = time.monotonic()
+        await heard.until(lambda: all(heard.count(c, since) >= 5 for c in (*CHANNELS, *TEMPERATURES)), 3.0)

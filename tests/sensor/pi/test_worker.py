@@ -77,3 +77,23 @@ def test_a_round_that_hangs_does_not_keep_the_process_and_says_nothing_after_the
     release.set()
     measuring.join(10)
     assert got == []
+
+
+def test_a_round_comes_at_once_when_its_time_has_come_by_another_pace() -> None:
+    begun = threading.Semaphore(0)
+
+    def measure() -> Sequence[Reading]:
+        begun.release()
+        return []
+
+    measuring = Worker("i2c", 0.05, 0.25, measure, list, lambda readings: None)
+    measuring.start()
+    assert all(begun.acquire(timeout=10) for _ in range(3))
+    measuring.pace(3600.0)
+    while begun.acquire(timeout=0.5):  # a round may have begun already
+        pass
+    measuring.pace(0.05)
+    assert all(begun.acquire(timeout=10) for _ in range(3))
+    measuring.stop()
+    measuring.join(10)
+    assert not measuring.is_alive()
