@@ -30,6 +30,8 @@ def main(arguments: list[str]) -> int:
         return int(console.main(parser.parse_args(rest), verb))
     if verb == "doctor" and rest[:1] == ["--calibrate"]:
         return int(import_module("services.sensor.pi.calibrate").main(rest[1:]))
+    if verb == "doctor" and rest[:1] == ["--bms"]:
+        return int(import_module("services.sensor.bms.look").main(rest[1:]))
     if verb == "doctor":
         doctor = import_module("services.doctor.__main__")
         parser = argparse.ArgumentParser(prog="emberwatch doctor", description=doctor.__doc__)

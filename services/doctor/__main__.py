@@ -18,7 +18,7 @@ from rich.markup import escape
 from services.bus.clock import time_source
 from services.bus.errors import ConfigError
 from services.bus.settings import BusSettings, read_yaml
-from services.doctor import brokers, chips, machine, software
+from services.doctor import brokers, chips, machine, packs, software
 from services.doctor.check import Check, missing
 
 GATEWAY_PORT: Final = 1884
@@ -37,6 +37,7 @@ def examine(i2c_bus: int, root: Path = Path("/")) -> Iterator[Check]:
     path = Path(config) if config else None
     try:
         yield from chips.look(root / f"dev/i2c-{i2c_bus}", _chips(path))
+        yield from packs.look(read_yaml(path) if path else None)
         settings = BusSettings.load()
     except ConfigError as error:
         yield missing("settings", str(error.where), str(error), "Correct it; the services do not start with it.")

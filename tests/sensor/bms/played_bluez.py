@@ -224,12 +224,14 @@ class PlayedBluez:
     Attributes:
         in_range: who advertises and can be connected.
         hang: paths of devices of which Connect never answers.
+        half: at the next connection only the service is found, without its characteristics.
     """
 
     def __init__(self, address: str, *peripherals: Peripheral) -> None:
         self._address = address
         self.in_range = list(peripherals)
         self.hang: set[str] = set()
+        self.half = False
         self.adapter = Adapter(self)
         self.devices: dict[str, Device] = {}
         self._characteristics: dict[str, list[Characteristic]] = {}
@@ -272,7 +274,8 @@ class PlayedBluez:
         if peripheral.address not in self._characteristics:
             service = Service(device)
             self.bus.export(service.path, service)
-            made = [Characteristic(device, service, i) for i in range(len(peripheral.characteristics))]
+            count, self.half = 0 if self.half else len(peripheral.characteristics), False
+            made = [Characteristic(device, service, i) for i in range(count)]
             self._characteristics[peripheral.address] = made
             for characteristic in made:
                 self.bus.export(characteristic.path, characteristic)

@@ -159,6 +159,15 @@ async def test_another_make_than_the_file_says(system_bus: str, watch: Watch) ->
         await watch(JBD.replace("jbd", "daly")).fault("wrong_make")
 
 
+async def test_a_search_for_services_that_broke_off_is_not_believed_for_ever(system_bus: str, watch: Watch) -> None:
+    """bleak and BlueZ keep what they found; both are made to look again."""
+    async with PlayedBluez(system_bus, jbd()) as bluez:
+        bluez.half = True
+        watching = watch(JBD)
+        await watching.fault("wrong_make")
+        await watching.good()
+
+
 async def test_auto_knows_no_such_pack(system_bus: str, watch: Watch) -> None:
     pack = Jbd("11:22:33:44:55:66", "garage door")
     async with PlayedBluez(system_bus, pack):
