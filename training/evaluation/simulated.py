@@ -13,8 +13,9 @@ from rich.console import Console
 from services.inference.bundle import load_bundle
 from training.data.errors import DataError
 from training.data.runs import FAULTY, HEALTHY
-from training.data.simulated import as_channels, read_fleet
+from training.data.simulated import as_channels, read_fleet, vehicle_labels
 from training.data.simulated import windows as fleet_windows
+from training.data.splits import check_classes
 from training.data.windows import Windows, read
 from training.evaluation.auroc import auroc
 from training.evaluation.folds import Outcome, judged
@@ -29,6 +30,8 @@ def evaluate(bundle_dir: Path, path: Path, console: Console) -> dict[str, Any]:
     """Raises BundleError, DataError."""
     bundle = load_bundle(bundle_dir)
     windows = for_bundle(bundle, as_channels(read_windows(path, console), bundle.manifest.channels), path)
+    labels = vehicle_labels(windows)
+    check_classes(labels, {name: [label] for name, label in labels.items()}, str(path))
     found = scores(bundle.run, windows)[0]
     return {"bundle": bundle.manifest.id, **figures(windows, found)}
 
