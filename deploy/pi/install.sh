@@ -78,6 +78,23 @@ program() {
   chmod +x "$at/mosquitto/start"
 }
 
+# lgpio (lamp, buzzer, button) has no wheel for Python 3.13. Raspberry Pi OS 13 has it as a package of the system's
+# Python, which the venv is shown; Debian 13 has none.
+pins() {
+  if /opt/emberwatch/venv/bin/python -c 'import lgpio' 2>/dev/null; then return; fi
+  system=/usr/lib/python3/dist-packages
+  if [ ! -e "$system/lgpio.py" ] && apt-cache show python3-lgpio >/dev/null 2>&1; then
+    say "installing python3-lgpio"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-lgpio >/dev/null
+  fi
+  into=$(/opt/emberwatch/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+  for file in "$system/lgpio.py" "$system"/_lgpio*.so; do
+    if [ -e "$file" ]; then ln -sfn "$file" "$into/"; fi
+  done
+  if /opt/emberwatch/venv/bin/python -c 'import lgpio' 2>/dev/null; then changed=yes
+  else say "no lgpio for this Python: lamp, buzzer and button do not work here"; fi
+}
+
 # overlays: our lines in config.txt, between two marks, replaced as a whole.
 overlays() {
   boot=""
@@ -121,6 +138,7 @@ files() {
   rm -f "$named"
   put_once "$here/etc/emberwatch.yaml" /etc/emberwatch/emberwatch.yaml
   put_once "$here/pi.yaml" /etc/emberwatch/pi.yaml
+  put_once "$here/bms.yaml" /etc/emberwatch/bms.yaml
   if put "$here/etc/emberwatch" /usr/local/bin/emberwatch 755; then changed=yes; fi
 }
 
@@ -136,7 +154,7 @@ running() {
 }
 
 changed=""
-if [ -z "$root" ]; then packages; account; program; fi
+if [ -z "$root" ]; then packages; account; program; pins; fi
 files
 overlays
 if [ -z "$root" ]; then running; fi
