@@ -7,6 +7,7 @@ written (full, read-only, damaged) the service goes on, says so in its counters,
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import sqlite3
 import time
@@ -24,7 +25,7 @@ from services.bus.installation import FolderLock
 from services.bus.journal import Journal
 from services.bus.packing import pack, unpack
 from services.bus.ranges import RangeSet
-from services.bus.tail import Record, Tail
+from services.bus.tail import Record, Tail, decode
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +46,25 @@ class Outbox:
     Args:
         folder: of this service alone; locked while in use.
         group_s: most that a power cut can take [s].
+        tail_dir: folder for the tail; in memory, so that it costs the disk nothing. None = `folder`.
     Raises:
         JournalError: another process uses the folder.
     """
 
     def __init__(
-        self, folder: Path, *, group_s: float, max_bytes: int, max_age_s: float, counters: Counters | None = None
+        self,
+        folder: Path,
+        *,
+        group_s: float,
+        max_bytes: int,
+        max_age_s: float,
+        counters: Counters | None = None,
+        tail_dir: Path | None = None,
     ) -> None:
         self._folder, self._path, self._group_s = folder, folder / "journal.sqlite3", group_s
         self._max_bytes, self._max_age_s = max_bytes, max_age_s
+        self._beside = folder / "tail.log"
+        self._in_memory = tail_dir and tail_dir / f"{_digest(folder)}.tail"
         self.counters = counters or Counters()
         self._pending: list[Entry] = []
         self._records: list[Record] = []  # not yet in the tail
@@ -102,7 +113,7 @@ class Outbox:
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._lock is None:
             self._lock = FolderLock(self._folder)
-        tail = Tail(self._folder / "tail.log")
+        tail = self._open_tail()
         try:
             try:
                 journal = self._recovered(tail)
@@ -113,6 +124,8 @@ class Outbox:
                 journal = self._recovered(tail)
             try:
                 tail.clear()
+                if tail.path != self._beside:
+                    self._beside.unlink(missing_ok=True)
             except OSError:
                 journal.close()
                 raise
@@ -123,8 +136,21 @@ class Outbox:
         self.counters.set("journal_failing", 0)
         return journal
 
+    def _open_tail(self) -> Tail:
+        if self._in_memory is not None:
+            try:
+                self._in_memory.parent.mkdir(parents=True, exist_ok=True)
+                return Tail(self._in_memory)
+            except OSError as error:
+                log.warning("%s; the tail is kept beside the journal", error)
+        return Tail(self._beside)
+
     def _recovered(self, tail: Tail) -> Journal:
         records, damaged = tail.read()
+        if tail.path != self._beside and self._beside.exists():  # of before there was a folder in memory
+            other, torn = decode(content := self._beside.read_bytes())
+            older = self._beside.stat().st_mtime <= tail.path.stat().st_mtime or not records
+            records, damaged = (other + records if older else records + other), damaged + len(content) - torn
         entries: list[Entry] = []
         states: dict[str, bytes] = {}
         for record in records:
@@ -366,6 +392,11 @@ class Outbox:
         except sqlite3.DatabaseError as error:
             self._replace_damaged(error)
             return work(self._journal)
+
+
+def _digest(folder: Path) -> str:
+    """Names this folder among those of other services and installations."""
+    return f"{folder.name}-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"
 
 
 def _beyond_memory(entries: list[Entry]) -> int:

@@ -70,6 +70,7 @@ class Publisher:
             group_s=settings.journal_group_s,
             max_bytes=settings.journal_bytes,
             max_age_s=settings.journal_days * 86_400,
+            tail_dir=settings.tail_dir,
             counters=bus.counters,
         )
         self.boot = new_boot()

@@ -45,6 +45,11 @@ class BusSettings(BaseSettings):
     receive_maximum: int = Field(2000, ge=1, le=65_535, title="Receive maximum", description="Unacknowledged, at most.")
     reconnect_max_s: float = Field(2.0, gt=0, title="Reconnect", description="Longest pause between two attempts [s].")
     journal_group_s: float = Field(30.0, gt=0, title="Group", description="Most that a power cut can take [s].")
+    tail_dir: Path | None = Field(
+        None,
+        title="Tail folder",
+        description="In memory (/run): what the next group takes, safe from a kill; none = beside the journal.",
+    )
     journal_bytes: int = Field(
         512 * 2**20, ge=2**20, title="Journal size", description="The outbox's ring drops the oldest beyond it [bytes]."
     )

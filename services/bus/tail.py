@@ -1,14 +1,19 @@
 """The tail: an append-only file that holds what the journal's next grouped commit will take.
 
 Appending is one write() to the page cache, so a killed process loses nothing, and the SD card is written only each
-group. One record a line-framed block: `<crc32 hex> <key length> <payload length>\\n<key><payload>\\n`.
+group; in a folder in memory (tmpfs), which a power cut takes as well, it never reaches the card. One record
+a line-framed block: `<crc32 hex> <key length> <payload length>\\n<key><payload>\\n`.
 """
 
+import errno
 import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+MAX_BYTES: Final = 64 * 2**20  # of memory or disk, while the journal takes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +52,14 @@ def decode(content: bytes) -> tuple[list[Record], int]:
 
 
 class Tail:
-    """The file. Not thread-safe; every call may raise OSError (full disk)."""
+    """The file. Not thread-safe; every call may raise OSError (full disk).
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        max_bytes: no more than this; beyond it the disk is as good as full.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
+        self.path, self._max_bytes = path, max_bytes
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644)
 
     def read(self) -> tuple[list[Record], int]:
@@ -62,6 +71,8 @@ class Tail:
     def append(self, records: Iterable[Record]) -> None:
         block = b"".join(map(encode, records))
         before = os.fstat(self._file).st_size
+        if before + len(block) > self._max_bytes:
+            raise OSError(errno.ENOSPC, "the tail is full", str(self.path))
         try:
             while block:
                 block = block[os.write(self._file, block) :]

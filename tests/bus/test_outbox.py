@@ -34,8 +34,8 @@ def entry(seq: int, size: int = 100) -> Entry:
 
 
 @asynccontextmanager
-async def opened(folder: Path, group_s: float = 1000.0) -> AsyncIterator[Outbox]:
-    async with Outbox(folder, group_s=group_s, max_bytes=2**30, max_age_s=1e9) as outbox:
+async def opened(folder: Path, group_s: float = 1000.0, tail_dir: Path | None = None) -> AsyncIterator[Outbox]:
+    async with Outbox(folder, group_s=group_s, max_bytes=2**30, max_age_s=1e9, tail_dir=tail_dir) as outbox:
         yield outbox
 
 
@@ -70,7 +70,10 @@ from services.bus.holdings import Entry
 from services.bus.outbox import Outbox
 
 async def main():
-    async with Outbox(Path(sys.argv[1]), group_s=float(sys.argv[2]), max_bytes=2**30, max_age_s=1e9) as outbox:
+    tail_dir = Path(sys.argv[5]) if len(sys.argv) > 5 else None
+    async with Outbox(
+        Path(sys.argv[1]), group_s=float(sys.argv[2]), max_bytes=2**30, max_age_s=1e9, tail_dir=tail_dir
+    ) as outbox:
         for seq in range(10**9):
             outbox.append(Entry(sys.argv[3], sys.argv[4], seq, time.time(), 1e9, b"x" * 200))
             outbox.remember("state", {"at": seq})
@@ -97,12 +100,14 @@ def killed_after(count: int, command: list[str]) -> int:
         return int([line for line in rest if line.endswith("\n")][-1])
 
 
-@pytest.mark.parametrize("group_s", [1000.0, 0.01])
-async def test_what_was_handed_over_survives_kill_9(tmp_path: Path, group_s: float) -> None:
+@pytest.mark.parametrize(("group_s", "memory"), [(1000.0, False), (0.01, False), (1000.0, True)])
+async def test_what_was_handed_over_survives_kill_9(tmp_path: Path, group_s: float, memory: bool) -> None:
+    tail_dir = tmp_path / "run" / "tails" if memory else None
     for _ in range(3):
         command = [sys.executable, "-c", PROCESS, str(tmp_path / "o"), str(group_s), *KEY]
-        handed_over = await asyncio.to_thread(killed_after, 3000, command)
-    async with opened(tmp_path / "o") as outbox:
+        handed_over = await asyncio.to_thread(killed_after, 3000, command + [str(tail_dir)] * memory)
+    assert (tmp_path / "o" / "tail.log").exists() is not memory
+    async with opened(tmp_path / "o", tail_dir=tail_dir) as outbox:
         found = await seqs(outbox)
         assert found == list(range(len(found)))
         assert found[-1] >= handed_over
@@ -336,3 +341,44 @@ async def test_a_disk_that_refuses_large_messages_for_long_does_not_fill_the_mem
         assert outbox.counters["journal_lost"] == 7
         monkeypatch.undo()
         assert await seqs(outbox) == [7, 8, 9]
+
+
+async def test_a_tail_beside_the_journal_is_taken_when_it_moves_into_memory(tmp_path: Path) -> None:
+    folder, memory = tmp_path / "o", tmp_path / "run"
+    async with opened(folder) as outbox:
+        for seq in range(3):
+            outbox.append(entry(seq))
+        outbox.remember("state", {"at": 2})
+        await outbox.hand_over()
+        tail = (folder / "tail.log").read_bytes()
+    (folder / "journal.sqlite3").unlink()
+    (folder / "tail.log").write_bytes(tail)
+    async with opened(folder, tail_dir=memory) as outbox:
+        assert await seqs(outbox) == [0, 1, 2]
+        assert outbox.recall("state") == {"at": 2}
+        assert not (folder / "tail.log").exists()
+        assert len(list(memory.iterdir())) == 1
+
+
+async def test_two_services_share_a_folder_in_memory(tmp_path: Path) -> None:
+    async with (
+        opened(tmp_path / "a", tail_dir=tmp_path / "run") as one,
+        opened(tmp_path / "b", tail_dir=tmp_path / "run") as other,
+    ):
+        one.append(entry(0))
+        await one.hand_over()
+        other.append(entry(1))
+        await other.hand_over()
+        assert sorted(f.stat().st_size > 0 for f in (tmp_path / "run").iterdir()) == [True, True]
+
+
+async def test_where_memory_gives_no_folder_the_tail_is_beside_the_journal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "run").touch()
+    async with opened(tmp_path / "o", tail_dir=tmp_path / "run" / "tails") as outbox:
+        outbox.append(entry(0))
+        await outbox.hand_over()
+        assert (tmp_path / "o" / "tail.log").stat().st_size > 0
+        assert outbox.counters["journal_failing"] == 0
+    assert "the tail is kept beside the journal" in caplog.text

@@ -86,3 +86,14 @@ def test_a_disk_that_fills_in_mid_write_leaves_no_torn_record(tmp_path: Path, mo
     tail.append([Record("c", b"3")])
     assert tail.read() == ([Record("a", b"1"), Record("c", b"3")], 0)
     tail.close()
+
+
+def test_a_tail_that_is_full_takes_nothing_until_it_is_cleared(tmp_path: Path) -> None:
+    tail = Tail(tmp_path / "tail.log", max_bytes=100)
+    tail.append([Record("a", b"x" * 40)])
+    with pytest.raises(OSError, match="the tail is full"):
+        tail.append([Record("b", b"x" * 60)])
+    assert tail.read() == ([Record("a", b"x" * 40)], 0)
+    tail.clear()
+    tail.append([Record("b", b"x" * 60)])
+    tail.close()
