@@ -127,8 +127,9 @@ def student(work: Work, size: Size, recipe: Recipe, aware: Recipe, calibration: 
         torch.save(net.state_dict(), work.folder / f"student-net-{part.number}.pt")
         plain = shown(net, part)
         title, held = f"student, INT8, fold {part.number + 1}", snippets(part.held, CHANNELS)
+        saves = work.saves("aware", part, aware)
         learnt, calibrated = snippets(part.learnt, CHANNELS), drawn(part, calibration)
-        model = integer_form(net, aware, learnt, held, calibrated, RANGE_SHARE, work.progress, title)
+        model = integer_form(net, aware, learnt, held, calibrated, RANGE_SHARE, work.progress, title, saves)
         torch.save(net.state_dict(), work.folder / f"aware-net-{part.number}.pt")
         return plain | {"int8": graph_scores(model, part)}
 

@@ -163,6 +163,6 @@ def _score(graph: Graph, difference: Tensor, measured: Tensor, units: tuple[Tens
     signs = [graph.constant(side) for side in np.array(LASTING, dtype=np.float32).T]
     lasting = graph.node("Max", *(graph.node("Mul", means, sign) for sign in signs))
     contributions = graph.node("Add", moving, lasting)
-    score = graph.node("ReduceMax", contributions, axes=[1], keepdims=0)
+    score = graph.node("ReduceMean", contributions, axes=[1], keepdims=0)
     graph.output("score", score, [1])
     graph.output("contributions", contributions, [1, RESPONSES])

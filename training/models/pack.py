@@ -7,7 +7,8 @@ resolves it; windows of driving as well as charging; no mileage head (mileage is
 
 The score: of each response the signed mean of the error over the window, in which noise cancels and a small lasting
 deviation does not, and a quarter of its (Huber) size; both in units that a healthy window has at such levels of
-current, voltage and temperature (an empty pack's cells stand further apart); then the largest response.
+current, voltage and temperature (an empty pack's cells stand further apart), and so that one in ten healthy windows is
+above 1 (some responses have longer tails than others); then the mean of the responses.
 The nets are conv.py (shipped) and gru.py (the published form, a teacher: ONNX Runtime cannot quantize a GRU).
 
 Shapes: window, mask (n, steps, channels) in the order of CHANNELS, scaled.
@@ -56,6 +57,7 @@ UNIT_FLOOR: Final = 0.1  # of RESOLUTION, added to a healthy window's error befo
 UNIT_ENDS: Final = (0.02, 0.98)
 """Quantiles of healthy windows' units that no unit passes: levels that were never seen make a score neither blind nor
 shrill."""
+TAIL: Final = 0.9  # quantile of a response's contributions in healthy windows that is 1
 NOISE: Final = 0.05  # of what is seen, in training
 LASTING: Final = ((-1, 1), (-1, 1), (0, 1), (-1, 0), (0, 1), (-1, 1))
 """Which sign of a response's lasting error counts, (below, above): a fault makes the highest cell stand off upwards,
@@ -197,10 +199,10 @@ class PackDyad(nn.Module):
         return moving, torch.maximum(below * means, above * means)
 
     def forward(self, window: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Score (n,) and contributions (n, RESPONSES), the bundle's interface; the score is the largest of them."""
+        """Score (n,) and contributions (n, RESPONSES), the bundle's interface; the score is their mean."""
         moving, lasting = self.parts(window, mask)
         contributions = lasting + MOVING * moving
-        return contributions.amax(1), contributions
+        return contributions.mean(1), contributions
 
     @torch.no_grad()
     def fit_units(self, data: Snippets, specs: Sequence[ChannelSpec]) -> None:
@@ -214,6 +216,17 @@ class PackDyad(nn.Module):
         gram = weighted.T @ powers + UNIT_RIDGE * torch.eye(len(POWERS))
         self.units = torch.linalg.solve(gram, weighted.T @ wanted).T.float().contiguous()
         self.unit_ends = (powers.float() @ self.units.T).quantile(torch.tensor(UNIT_ENDS), 0)
+        tail = weighted_quantile(self(data.window, data.mask)[1], data.weight, TAIL).log().repeat(2)
+        self.units[:, 0] += tail  # the power 0 of all levels
+        self.unit_ends += tail
+
+
+def weighted_quantile(values: Tensor, weight: Tensor, quantile: float) -> Tensor:
+    """Of each column of (n, columns)."""
+    order = values.argsort(0)
+    reached = weight[order].cumsum(0) / weight.sum()
+    first = (reached < quantile).sum(0, keepdim=True).clamp(max=len(values) - 1)
+    return values.gather(0, order.gather(0, first)).squeeze(0)
 
 
 def bent(sigmas: Tensor) -> Tensor:

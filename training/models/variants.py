@@ -7,7 +7,7 @@ from training.models.fit import JUDGED
 from training.models.pack import PackDyad
 from training.models.snippets import Snippets
 
-SQUARED, HUBER, MEANS, LARGEST, LATENT = "squared", "huber", "signed means", "largest signed mean", "latent"
+SQUARED, HUBER, MEANS, LARGEST, LATENT = "squared", "huber", "signed means", "largest response", "latent"
 SHIPPED = "as shipped"
 
 
@@ -26,13 +26,14 @@ def variants(net: PackDyad, data: Snippets, healthy: Snippets) -> dict[str, Tens
         error, count = net.errors(part.window, part.mask)
         moving, lasting = net.parts(part.window, part.mask)
         squared = ((error / net.units_at(part.window)[0].unsqueeze(1)) ** 2).sum(1) / count
+        score, contributions = net(part.window, part.mask)
         off = latent(net, part) - centre.mean(0)
         found = {
             SQUARED: squared.mean(1),
             HUBER: (moving**2).mean(1),
             MEANS: lasting.mean(1),
-            LARGEST: lasting.amax(1),
-            SHIPPED: net(part.window, part.mask)[0],
+            LARGEST: contributions.amax(1),
+            SHIPPED: score,
             LATENT: ((off @ inverse) * off).sum(1),
         }
         for name, scores in found.items():

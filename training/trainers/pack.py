@@ -66,7 +66,7 @@ class Config(BaseModel):
     kl_weight: float = Field(1e-2, ge=0)
     aware: Recipe = Field(Recipe(steps=1500, learning_rate=1e-3), description="`int8`: trained on with its roundings.")
     fleet: FleetConfig | None = FleetConfig()
-    quantile: float = Field(0.99, gt=0, lt=1, description="Of healthy windows that were not learnt from: threshold.")
+    quantile: float = Field(0.998, gt=0, lt=1, description="Of healthy windows that were not learnt from: threshold.")
     calibration: int = Field(400, ge=1, description="Windows from which the ranges of INT8 are taken.")
     calibration_share: float = Field(0.98, gt=0, le=1, description="Of them, whose extremes the ranges hold.")
 
@@ -212,9 +212,9 @@ def describe(config: Config, learnt: Sequence[Windows], threshold: float, figure
         **asdict(shape),
         "period_max_s": PERIOD_MAX_S,
         "score": {
-            "definition": "The largest over the responses of: the signed mean over the window of its error, and a "
-            "quarter of that error's size (Huber, bend at 3), each in units that a healthy window has at such levels "
-            "of current, voltage and temperature.",
+            "definition": "Mean over the responses of: the signed mean over the window of its error, and a quarter of "
+            "that error's size (Huber, bend at 3), each in units that a healthy window has at such levels of current, "
+            "voltage and temperature, so that one in ten is above 1.",
             "threshold": threshold,
             "threshold_from": f"Quantile {config.quantile} of healthy windows of the vehicles' threshold spans "
             f"({SPANS['threshold'][0]:.0%} to {SPANS['threshold'][1]:.0%} of each healthy recording) and of simulated "

@@ -64,7 +64,7 @@ def test_torch_with_roundings_is_the_int8_graph(student: ConvDyad, data: Snippet
     with rounded(student, GIVEN, MADE, ranges, WEIGHT_MAX):
         expected, _ = judge(student, data)
     difference = np.abs(scores(write(student, ranges).model(), data) / expected.numpy() - 1)
-    assert np.median(difference) < 1e-3
+    assert np.median(difference) < 5e-3
     assert (
         np.quantile(difference, 0.95) < 0.1
     )  # ties of rounding fall otherwise, and grow where a faulty cell is far outside
