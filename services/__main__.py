@@ -11,7 +11,12 @@ from importlib import import_module
 from services.bus.settings import ROOT
 
 TRAINING = ("train", "evaluate", "study", "report")
-VERBS = ("up", "status", "alarms", "drill", "pair", "doctor", "power", "bundle", "test", *TRAINING)
+PARTS = {  # modules with `add_arguments(parser)` and `main(given)`
+    "doctor": "services.doctor.__main__",
+    "power": "services.doctor.power",
+    "bundle": "services.inference.command",
+}
+VERBS = ("up", "status", "alarms", "drill", "pair", "test", *PARTS, *TRAINING)
 
 
 def main(arguments: list[str]) -> int:
@@ -32,21 +37,11 @@ def main(arguments: list[str]) -> int:
         return int(import_module("services.sensor.pi.calibrate").main(rest[1:]))
     if verb == "doctor" and rest[:1] == ["--bms"]:
         return int(import_module("services.sensor.bms.look").main(rest[1:]))
-    if verb == "doctor":
-        doctor = import_module("services.doctor.__main__")
-        parser = argparse.ArgumentParser(prog="emberwatch doctor", description=doctor.__doc__)
-        doctor.add_arguments(parser)
-        return int(doctor.main(parser.parse_args(rest)))
-    if verb == "power":
-        power = import_module("services.doctor.power")
-        parser = argparse.ArgumentParser(prog="emberwatch power", description=power.__doc__)
-        power.add_arguments(parser)
-        return int(power.main(parser.parse_args(rest)))
-    if verb == "bundle":
-        bundle = import_module("services.inference.command")
-        parser = argparse.ArgumentParser(prog="emberwatch bundle", description=bundle.__doc__)
-        bundle.add_arguments(parser)
-        return int(bundle.main(parser.parse_args(rest)))
+    if verb in PARTS:
+        part = import_module(PARTS[verb])
+        parser = argparse.ArgumentParser(prog=f"emberwatch {verb}", description=part.__doc__)
+        part.add_arguments(parser)
+        return int(part.main(parser.parse_args(rest)))
     if verb == "test":
         return test(rest)
     return int(import_module("training.__main__").main([verb, *rest]))
