@@ -3,7 +3,7 @@
     adapter: hci0                      # default: the first that is powered
     packs:
       pack-1:                          # the device's name
-        address: A4:C1:38:01:02:03
+        address: "A4:C1:38:01:02:03"
         make: jbd                      # a plugin of aiobmsble, or auto: by what it advertises
         cells: 16
         probes: 3
@@ -28,7 +28,9 @@ LEAST_VISIT_S: Final = 20.0  # to find, connect, read and let go
 Scalar = Literal["voltage", "current", "soc"]
 
 
-def _upper(value: object) -> object:
+def _address(value: object) -> object:
+    if isinstance(value, int):
+        raise ValueError("write it in quotes: YAML reads 10:20:30:40:50:55 as a number")
     return value.upper().replace("-", ":") if isinstance(value, str) else value
 
 
@@ -38,7 +40,7 @@ def _once(value: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
     return value
 
 
-Address = Annotated[str, BeforeValidator(_upper), Field(pattern=r"^([0-9A-F]{2}:){5}[0-9A-F]{2}$")]
+Address = Annotated[str, BeforeValidator(_address), Field(pattern=r"^([0-9A-F]{2}:){5}[0-9A-F]{2}$")]
 
 
 class Pack(BaseModel):

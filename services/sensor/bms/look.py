@@ -72,7 +72,7 @@ def report(seen: list[Seen], heard: int, seconds: float) -> Iterator[str]:
     yield "packs:"
     for number, pack in enumerate(seen, 1):
         yield f"  pack-{number}:  # {pack.name}, {pack.rssi} dBm"
-        yield f"    address: {pack.address}"
+        yield f'    address: "{pack.address}"'
         yield f"    make: {pack.make}"
         if pack.sample is None:
             yield f"    # not read: {pack.why}"

@@ -34,6 +34,7 @@ class PackReader:
         self._reason: Reason | None = None
         self._said = ""
         self._rows = 0
+        self._bonded = False
 
     async def run(self) -> None:
         """Read for ever."""
@@ -56,7 +57,8 @@ class PackReader:
                 await self._visit()
             except Exception as error:  # whatever it is: the pack must have its next chance
                 self._fail(reason_of(error), error)
-                if self._reason == "wrong_make":  # or BlueZ found but a part of its services, and would not look again
+                if self._reason == "wrong_make" and not self._bonded:
+                    # or BlueZ found but a part of its services, and would not look again; it forgets the bond too
                     await clear_cache(self._pack.address)
             if self._rows > rows:
                 pause = RETRY_S[0]
@@ -68,7 +70,9 @@ class PackReader:
 
     async def _visit(self) -> None:
         """Connect and read until something fails; or once. Raises PackFailed and what bleak and the plugin raise."""
-        bms = await open_bms(self._pack, *await self._radio.find(self._pack.address))
+        device, advertisement = await self._radio.find(self._pack.address)
+        self._bonded = bool(device.details["props"].get("Paired"))
+        bms = await open_bms(self._pack, device, advertisement)
         reading = False
         try:
             async with asyncio.timeout(CONNECT_S) as limit, bms:
@@ -127,9 +131,8 @@ def reason_of(error: Exception) -> Reason:
         return error.reason
     if isinstance(error, PermissionError):
         return "secret"
-    if (
-        isinstance(error, BleakCharacteristicNotFoundError) or type(error) is ConnectionError
-    ):  # plugins raise the latter
+    # plugins raise a plain ConnectionError where they do not find their characteristics
+    if isinstance(error, BleakCharacteristicNotFoundError) or type(error) is ConnectionError:
         return "wrong_make"
     if isinstance(error, BleakError | OSError | EOFError):
         return "connection"

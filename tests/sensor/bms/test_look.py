@@ -26,11 +26,12 @@ def written(tmp_path: Path, seen: list[Seen]) -> Path:
 def test_the_report_is_the_file_of_the_source(tmp_path: Path) -> None:
     seen = [
         Seen("A4:C1:38:00:00:01", "JBD-1", -60, "jbd", SAMPLE),
-        Seen("C0:11:22:33:44:55", "DL-2", -70, "daly", {"voltage": 51.2, "current": 0.0}),
+        Seen("10:20:30:40:50:55", "DL-2", -70, "daly", {"voltage": 51.2, "current": 0.0}),
     ]
     first, second = load_config(written(tmp_path, seen)).packs.values()
     assert (first.address, first.make, first.cells, first.probes) == ("A4:C1:38:00:00:01", "jbd", 4, 1)
-    assert (second.cells, second.probes, second.channels) == (0, 0, ("voltage", "current"))
+    assert (second.address, second.cells, second.probes) == ("10:20:30:40:50:55", 0, 0)
+    assert second.channels == ("voltage", "current")
 
 
 def test_what_was_not_read_and_what_was_not_heard_is_said() -> None:
