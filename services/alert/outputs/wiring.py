@@ -46,7 +46,9 @@ def wire(settings: AlertSettings, desk: Desk) -> list[Output]:
 def _check(key: str) -> None:
     for module in _NEEDS[key]:
         if importlib.util.find_spec(module) is None:
-            raise ConfigError("alert", key, f"needs {module}: pip install 'emberwatch[pi]'")
+            raise ConfigError(
+                "alert", key, f"needs {module}: pip install 'emberwatch[pi]', on a Pi deploy/pi/install.sh"
+            )
 
 
 def _lcd(settings: AlertSettings, desk: Desk) -> Output:
