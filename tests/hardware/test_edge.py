@@ -135,7 +135,7 @@ def at(name: str, value: object) -> Callable[[Bench], None]:
     return change
 
 
-FAULTS = {
+FAULTS = {  # converter and probes by turns: while one is tried, the other's alarm runs out its ten seconds
     "a wire of a pin is off": Fault(pin(0, 0.0), pin(0, None), {"voltage": "open"}, ("current", *ADC[2:], *PROBES)),
     "a probe is pulled": Fault(
         lambda b: setattr(b.probes[0], "present", False),
@@ -158,12 +158,6 @@ FAULTS = {
     "the converter is stuck": Fault(
         at("adc.frozen", True), at("adc.frozen", False), dict.fromkeys(ADC, "stuck|timeout"), PROBES
     ),
-    "the converter's wire is noisy": Fault(
-        lambda b: b.bus.refuse(0x48, 10**9),
-        lambda b: b.bus.refuse(0x48, 0),
-        dict.fromkeys(ADC, "no_answer|stale"),
-        PROBES,
-    ),
     "the probes lose power": Fault(
         lambda b: both(b, "lost_conversions", 10**6),
         lambda b: both(b, "lost_conversions", 0),
@@ -173,22 +167,28 @@ FAULTS = {
     "the converter is unplugged": Fault(
         lambda b: b.bus.unplug(0x48), lambda b: b.bus.plug(0x48), dict.fromkeys(ADC, "no_answer|stale"), PROBES
     ),
-    "the converter is slow": Fault(
-        at("adc.endless", True), at("adc.endless", False), dict.fromkeys(ADC, "timeout|stuck|stale"), PROBES
-    ),
     "the probes are slow": Fault(
         lambda b: both(b, "slow", 1e9),
         lambda b: both(b, "slow", 1.0),
         dict.fromkeys(PROBES, "stale|power_on|timeout|no_data"),
         ADC,
     ),
-    "the bus is held": Fault(at("bus.held", True), at("bus.held", False), dict.fromkeys(ADC, "bus_locked|stale"), ()),
+    "the converter is slow": Fault(
+        at("adc.endless", True), at("adc.endless", False), dict.fromkeys(ADC, "timeout|stuck|stale"), PROBES
+    ),
     "the data wire is shorted": Fault(
         at("wire.shorted", True),
         at("wire.shorted", False),
         dict.fromkeys(PROBES, "no_data|gone|stale|crc"),
         ADC,
     ),
+    "the converter's wire is noisy": Fault(
+        lambda b: b.bus.refuse(0x48, 10**9),
+        lambda b: b.bus.refuse(0x48, 0),
+        dict.fromkeys(ADC, "no_answer|stale"),
+        PROBES,
+    ),
+    "the bus is held": Fault(at("bus.held", True), at("bus.held", False), dict.fromkeys(ADC, "bus_locked|stale"), ()),
 }
 
 

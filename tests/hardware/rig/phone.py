@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
+from bumble import gatt_client
 from bumble.controller import Controller
 from bumble.core import UUID
 from bumble.device import Connection, Device, Peer
@@ -24,6 +25,7 @@ from bumble.transport import open_transport
 from bumble.transport.common import AsyncPipeSink
 
 PI: Final = "F0:F1:F2:F3:F4:F5"
+ATT_S: Final = 30  # Bluetooth Core, volume 3 part F 3.3.3: a request that has no answer by then ends the connection
 IoCapability = PairingDelegate.IoCapability
 T = TypeVar("T")
 
@@ -108,6 +110,7 @@ class Phone:
     async def open(cls, air: Air, address: str, io: IoCapability) -> "Phone":
         controller = Controller(f"phone {address}", link=air.link)
         controller.random_address = Address(address)
+        vars(gatt_client)["GATT_REQUEST_TIMEOUT"] = round(ATT_S * air.patience)
         device = Device("phone", address=Address(address), host=Host(controller, AsyncPipeSink(controller)))
         device.keystore = MemoryKeyStore()
         phone = cls(air, device)
