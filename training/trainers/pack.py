@@ -204,6 +204,7 @@ def describe(config: Config, learnt: Sequence[Windows], threshold: float, figure
     fleet = None if config.fleet is None else config.fleet.model_dump()
     return {
         "name": config.name,
+        "purpose": "detector" if config.form == "int8" else "reference",
         "version": VERSION,
         "title": f"DyAD in convolutions, {form}",
         "profile": "battery",
