@@ -23,7 +23,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     "silent": "connected, but it does not answer in the protocol of this make",
     "unreadable": "it answers, but not with what this make tells",
     "wrong_make": "it has no such service: another make?",
-    "unknown_make": "its advertisement is of no make that aiobmsble knows: say which (`make`)",
+    "unknown_make": "what it advertises does not tell its make: say which (`make`)",
     "secret": "it refuses the `secret`",
     "driver": "the driver failed",
 }

@@ -22,7 +22,7 @@ SECONDS: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A pack in range. Args: sample: what it said; why: it said nothing because."""
+    """A pack in range. Args: sample: what it said; why: it said nothing, or what is in doubt."""
 
     address: str
     name: str
@@ -40,12 +40,14 @@ async def look(seconds: float, adapter: str | None) -> tuple[list[Seen], int]:
     heard = await radio.listen(seconds)
     seen = []
     for address, (device, advertisement) in sorted(heard.items()):
-        kind = await makes.identify(advertisement, address)
-        if kind is None:
+        found = await makes.identify(advertisement, address)
+        if not found:
             continue
-        make, name = makes.make_of(kind), advertisement.local_name or device.name or ""
-        sample, why = await _read(Pack(address=address, make=make, cells=0, probes=0), radio)
-        seen.append(Seen(address, name, advertisement.rssi, make, sample, why))
+        name = advertisement.local_name or device.name or ""
+        sample, why = await _read(Pack(address=address, make=found[0], cells=0, probes=0), radio)
+        if len(found) > 1:
+            why = f"it may be {', '.join(found)}; read as the first. {why}"
+        seen.append(Seen(address, name, advertisement.rssi, found[0], sample, why))
     return seen, len(heard)
 
 
@@ -74,8 +76,9 @@ def report(seen: list[Seen], heard: int, seconds: float) -> Iterator[str]:
         yield f"  pack-{number}:  # {pack.name}, {pack.rssi} dBm"
         yield f'    address: "{pack.address}"'
         yield f"    make: {pack.make}"
+        if pack.why:
+            yield f"    # {'not read: ' if pack.sample is None else ''}{pack.why}"
         if pack.sample is None:
-            yield f"    # not read: {pack.why}"
             continue
         told = Pack(address=pack.address, cells=0, probes=0)
         values = {name: value for name, value in read(pack.sample, told).channels.items() if value is not None}

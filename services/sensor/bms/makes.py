@@ -48,18 +48,25 @@ def check(config: BmsConfig, where: str) -> None:
             raise ConfigError(where, f"packs.{name}.secret", f"{pack.make} takes none")
 
 
-async def identify(advertisement: "AdvertisementData", address: str) -> Any:
-    """The plugin's class, by what a device advertises; None = of no make that is known."""
-    return await import_module("aiobmsble.utils").bms_identify(advertisement, address)
+async def identify(advertisement: "AdvertisementData", address: str) -> tuple[str, ...]:
+    """The makes that advertise so. More than one: it cannot be told (aiobmsble's own search would take any of them)."""
+    return await asyncio.to_thread(_matching, advertisement, address)
+
+
+def _matching(advertisement: "AdvertisementData", address: str) -> tuple[str, ...]:
+    supported = import_module("aiobmsble.utils").bms_supported
+    return tuple(make for make in makes() if supported(plugin(make), advertisement, address))
 
 
 async def open_bms(pack: Pack, device: "BLEDevice", advertisement: "AdvertisementData") -> Any:
     """The plugin's object, not connected yet. Raises PackFailed: unknown make."""
-    if pack.make == AUTO:
-        kind = await identify(advertisement, pack.address)
-        if kind is None:
-            raise PackFailed("unknown_make", f"it calls itself {advertisement.local_name!r}")
-    else:  # in a thread: reading a plugin from a card takes its time
-        kind = await asyncio.to_thread(plugin, pack.make)
+    make = pack.make
+    if make == AUTO:
+        found = await identify(advertisement, pack.address)
+        if len(found) != 1:
+            may_be = f"; it may be {', '.join(found)}" if found else ""
+            raise PackFailed("unknown_make", f"it calls itself {advertisement.local_name!r}{may_be}")
+        make = found[0]
+    kind = await asyncio.to_thread(plugin, make)  # in a thread: reading a plugin from a card takes its time
     config = import_module("aiobmsble").BMSConfig(keep_alive=True, secret=pack.secret or "")
     return kind(device, config)

@@ -86,3 +86,20 @@ def test_its_devices(tmp_path: Path) -> None:
         "cell_voltages": 4,
         "temperatures": 2,
     }
+
+
+@pytest.mark.skipif(find_spec("aiobmsble") is None, reason="aiobmsble needs Python 3.12 or later")
+async def test_known_advertisements_tell_their_make() -> None:
+    """All that aiobmsble has collected from its users."""
+    from aiobmsble.test_data import bms_advertisements, ignore_advertisements
+
+    from services.sensor.bms.makes import identify
+
+    doubtful = []
+    for advertisement, address, kind, _ in bms_advertisements():
+        found = await identify(advertisement, address)
+        assert kind.removesuffix("_bms") in found, advertisement
+        doubtful += [found] if len(found) > 1 else []
+    assert doubtful == []
+    for advertisement, address, *_ in ignore_advertisements():
+        assert await identify(advertisement, address) == ()
