@@ -109,6 +109,18 @@ class Graph:
         """Integer stays integer."""
         return Tensor(self._emit("Transpose", tensor.name, perm=list(order)).name, tensor.grid)
 
+    def carried(self, name: str, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+        """A stream's memory: the last shape[-1] values come in as `name`, then `tensor`; what is last of both goes out
+        as `name`_next. Integer stays integer."""
+        kind = TensorProto.FLOAT if tensor.grid is None else TensorProto.UINT8
+        self._inputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
+        joined = Tensor(self._emit("Concat", name, tensor.name, axis=len(shape) - 1).name, tensor.grid)
+        ends = [self.constant([value]).name for value in (-shape[-1], np.iinfo(np.int64).max, len(shape) - 1)]
+        self._emit("Slice", joined.name, *ends)
+        self._nodes[-1].output[0] = f"{name}_next"
+        self._outputs.append(helper.make_tensor_value_info(f"{name}_next", kind, list(shape)))
+        return joined
+
     # --- what becomes integer -----------------------------------------------------------------------------------------
 
     def quantize(self, label: str, tensor: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ def outcome(known: Vehicles, parts: Sequence[Fold], scored: Sequence[tuple[Windo
     `scored` of a fold holds all windows of its test vehicles, and of those training vehicles on which h may be chosen.
     """
     score = np.full(len(known.names), np.nan)
-    fold = np.zeros(len(known.names), dtype=np.intp)
+    fold = np.full(len(known.names), -1, dtype=np.intp)  # a study may leave folds out
     strata = dict(zip(known.names, known.fault, strict=True))
     hs: list[int] = []
     for i, (part, (windows, found)) in enumerate(zip(parts, scored, strict=True)):

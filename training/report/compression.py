@@ -11,7 +11,7 @@ Rows = dict[str, Any]
 def report(figures: Rows, folder: Path) -> dict[str, str]:
     """Markers -> table; writes compression.svg."""
     picture(figures, folder / "compression.svg")
-    return {"compression.rows": rows(figures)}
+    return {"compression.rows": rows(figures), "compression.stream": stream(figures)}
 
 
 def rows(figures: Rows) -> str:
@@ -24,6 +24,14 @@ def rows(figures: Rows) -> str:
         times = f"{time['min']:.3f} | {time['median']:.3f}"
         lines.append(f"| {title} | {auroc} | {size} | {times} | {work[0]} | {work[1]} |")
     return "\n".join([*lines, "", f"{figures['folds']} folds over the simulated fleet's vehicles; times of one run."])
+
+
+def stream(figures: Rows) -> str:
+    """The cell's net by windows and by steps."""
+    lines = ["| net of `cell-int8` | min, ms | median, ms |", "|---" * 3 + "|"]
+    for title, time in figures["stream"].items():
+        lines.append(f"| {title} | {time['min']:.3f} | {time['median']:.3f} |")
+    return "\n".join(lines)
 
 
 def _work(counted: dict[str, int]) -> str:

@@ -7,7 +7,7 @@ are of the first fold's graph. Times are of one run, all graphs in turn, one thr
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,14 @@ from rich.progress import Progress
 
 from services.inference.bundle import open_session
 from training.compress.bundle import FLOAT_WORK, operators
+from training.compress.calibrate import observe
+from training.compress.cell_stream import beginning, streamed, windowed
 from training.compress.dyad_graph import write as write_dyad
 from training.compress.prune import prune
 from training.compress.student_graph import WEIGHT_MAX, quantized, ranges_of, write
 from training.evaluation.scores import graph_run, scores
 from training.fleet_folds import RANGE_SHARE, Part, Scored, Work, drawn, student, teacher
+from training.models.cell import COLUMNS, Net
 from training.models.conv import ConvDyad, Size
 from training.models.dyad import Dyad, Loss
 from training.models.fit import Recipe, fit
@@ -58,7 +61,7 @@ def study(config: Config, data: Path, console: Console) -> Rows:
         work = Work.of(fleet_windows(config), config.work, progress)
         bench = Bench(work, config)
         rows = bench.rows()
-        return {"folds": config.folds, "rows": rows, "latency": latency(bench.graphs, bench.eager)}
+        return {"folds": config.folds, "rows": rows, "latency": latency(bench.graphs, bench.eager), "stream": streams()}
 
 
 class Bench:
@@ -208,6 +211,31 @@ def latency(graphs: dict[str, bytes], eager: dict[str, torch.nn.Module]) -> Rows
         runs[title] = partial(open_session(model, Path(title)).run, None, feed)
     for title, net in eager.items():
         runs[title] = partial(net, *tensors)
+    return timed(runs)
+
+
+def streams() -> Rows:
+    """The cell detector's net over a window, and one step at a time with its state (training/compress/cell_stream.py)."""
+    torch.manual_seed(0)
+    net, steps = Net().eval(), 128
+    window = np.random.default_rng(0).normal(size=(1, steps, len(COLUMNS))).astype(np.float32)
+    plain = windowed(net, steps)
+    ranges = observe(plain.model(), plain.observed, [{"window": window}])
+    runs: dict[str, Callable[[], Any]] = {}
+    for kind, given in (("float", None), ("INT8", ranges)):
+        whole, stream = windowed(net, steps, given).model(), streamed(net, given).model()
+        runs[f"{kind}, a window of {steps} steps"] = partial(session_of(whole).run, None, {"window": window})
+        one = {"window": window[:, :1], **beginning(net, given)}
+        runs[f"{kind}, one step"] = partial(session_of(stream).run, None, one)
+    return timed(runs)
+
+
+def session_of(model: Model) -> Any:
+    return open_session(model.SerializeToString(), Path("study"))
+
+
+def timed(runs: Mapping[str, Callable[[], Any]]) -> Rows:
+    """Minimum and median [ms], all in turn."""
     times: dict[str, list[float]] = {title: [] for title in runs}
     with torch.inference_mode():
         for _ in range(ROUNDS):
