@@ -215,7 +215,7 @@ def latency(graphs: dict[str, bytes], eager: dict[str, torch.nn.Module]) -> Rows
 
 
 def streams() -> Rows:
-    """The cell detector's net over a window, and one step at a time with its state (training/compress/cell_stream.py)."""
+    """The cell detector's net over a window, and step by step with its state (training/compress/cell_stream.py)."""
     torch.manual_seed(0)
     net, steps = Net().eval(), 128
     window = np.random.default_rng(0).normal(size=(1, steps, len(COLUMNS))).astype(np.float32)
