@@ -56,6 +56,7 @@ class Journal:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
             self._db.execute(f"pragma page_size = {PAGE_BYTES}")
+            self._db.execute("pragma locking_mode = exclusive")  # nobody else reads it: no -shm file to be written
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = normal")
             self._db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")

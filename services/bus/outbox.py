@@ -369,8 +369,11 @@ class Outbox:
     ) -> list[tuple[int, bytes]]:
         """Up to `limit` messages (seq, payload) of the ranges, ascending."""
         wanted = RangeSet(ranges)
-        found = dict(await self.on_journal(lambda held: held.read(stream, boot, wanted, limit)))
-        for e in self._pending:
+        await self.commit(durable=False)
+        async with self._committing:  # else what a commit that will be refused holds just now would be missing
+            pending = list(self._pending)
+            found = dict(await self._in_thread(self._run, lambda held: held.read(stream, boot, wanted, limit)))
+        for e in pending:
             if (e.stream, e.boot) == (stream, boot) and e.seq in wanted:
                 found[e.seq] = e.payload
         return [(seq, unpack(kept)) for seq, kept in sorted(found.items())[:limit]]

@@ -202,9 +202,11 @@ def test_messages_of_one_group_are_one_row_and_any_of_them_can_be_read(tmp_path:
     journal = open_journal(path)
     journal.write([entry(KEYS[0], n) for n in (9, 3, 4, 5, 8)], [], durable=False)
     journal.write([entry(KEYS[0], n) for n in (6, 7, 10)], [], durable=False)  # a hole is filled
+    journal.close()
     with sqlite3.connect(path) as database:
         assert database.execute("select count from message order by id").fetchall() == [(3,), (2,), (2,), (1,)]
     database.close()
+    journal = open_journal(path)
     for first in range(2, 12):
         for last in range(first, 12):
             assert [seq for seq, _ in journal.read(*KEYS[0], [(first, last)], 99)] == [
@@ -219,10 +221,12 @@ def test_a_damaged_block_is_a_loss_and_nothing_else_is(tmp_path: Path) -> None:
     journal = open_journal(path)
     for first in (0, 5, 10):
         journal.write([entry(KEYS[0], n) for n in range(first, first + 5)], [], durable=False)
-    journal.confirm(*KEYS[0], RangeSet([(6, 6)]))
+    journal.close()
     with sqlite3.connect(path) as database:
         database.execute("update message set payload = zeroblob(30) where id & 255 = 5")
     database.close()
+    journal = open_journal(path)
+    journal.confirm(*KEYS[0], RangeSet([(6, 6)]))
     assert [seq for seq, _ in journal.read(*KEYS[0], [(0, 99)], 99)] == [*range(5), *range(10, 15)]
     assert lost(journal, KEYS[0]) == {5, 7, 8, 9}
     assert (journal.damaged, list(journal.index[KEYS[0]].held)) == (5, [(0, 4), (10, 14)])
@@ -314,6 +318,7 @@ def test_messages_that_could_not_be_kept_are_known_to_be_lost_after_a_restart_to
 def test_a_durable_write_syncs_what_was_written_without_before(journal: Journal, tmp_path: Path) -> None:
     """SQLite syncs the log only when a commit adds to it: an empty durable commit must add something."""
     journal.write([entry(KEYS[0], 0)], [], durable=False)
+    assert not (tmp_path / "journal.sqlite3-shm").exists()
     size = (tmp_path / "journal.sqlite3-wal").stat().st_size
     journal.write([], [], durable=True)
     assert (tmp_path / "journal.sqlite3-wal").stat().st_size > size
