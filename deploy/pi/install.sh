@@ -122,7 +122,7 @@ END
 }
 
 files() {
-  for unit in "$here"/systemd/emberwatch*.service "$here/systemd/emberwatch.target"; do
+  for unit in "$here"/systemd/emberwatch*.service "$here/systemd/emberwatch.target" "$here"/systemd/poweroff-for-emberwatch.*; do
     if put "$unit" "/etc/systemd/system/$(basename "$unit")"; then changed=yes; fi
   done
   if put "$here/systemd/emberwatch-.service.d/sandbox.conf" /etc/systemd/system/emberwatch-.service.d/sandbox.conf; then changed=yes; fi
@@ -146,10 +146,10 @@ running() {
   chgrp -R emberwatch /etc/emberwatch
   if ! command -v systemctl >/dev/null; then say "no systemd here: nothing is started"; return; fi
   if [ -d /run/systemd/system ]; then systemctl daemon-reload; else start=""; fi  # in a chroot: for its next start
-  systemctl enable -q emberwatch.target emberwatch-local emberwatch-gateway emberwatch-sensor emberwatch-inference emberwatch-alert
+  systemctl enable -q emberwatch.target poweroff-for-emberwatch.path emberwatch-local emberwatch-gateway emberwatch-sensor emberwatch-inference emberwatch-alert
   if [ -n "$reboot" ]; then say "restart the Pi (sudo reboot); then look: emberwatch doctor"; return; fi
   if [ -z "$start" ]; then return; fi
-  if [ -n "$changed" ]; then systemctl restart emberwatch.target 'emberwatch-*.service'; else systemctl start emberwatch.target; fi
+  if [ -n "$changed" ]; then systemctl restart emberwatch.target poweroff-for-emberwatch.path 'emberwatch-*.service'; else systemctl start emberwatch.target; fi
   say "running; look: emberwatch status, emberwatch doctor"
 }
 

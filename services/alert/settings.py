@@ -19,7 +19,7 @@ class AlertSettings(BusSettings):
     rules: list[Path] = Field(
         default_factory=list,
         title="Rule files",
-        description="Default: rules/battery.yaml and rules/node.yaml on the edge, rules/cloud.yaml in the cloud.",
+        description="Default: battery.yaml, host.yaml and node.yaml of rules/ on the edge, cloud.yaml in the cloud.",
     )
     display_file: Path | None = Field(
         None,
@@ -51,7 +51,7 @@ class AlertSettings(BusSettings):
 
     @property
     def rule_files(self) -> list[Path]:
-        shipped = ("battery.yaml", "node.yaml") if self.role == "edge" else ("cloud.yaml",)
+        shipped = ("battery.yaml", "host.yaml", "node.yaml") if self.role == "edge" else ("cloud.yaml",)
         return self.rules or [ROOT / "rules" / name for name in shipped]
 
     @property

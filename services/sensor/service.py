@@ -55,7 +55,7 @@ async def _recorded(settings: SensorSettings, bus: Bus) -> Callable[[Publisher],
 
 
 async def _live(settings: SensorSettings, bus: Bus) -> Callable[[Publisher], Sensor]:
-    sources = [open_source(name, settings.file_of(name), settings) for name in settings.source]
+    sources = [open_source(name, file, settings) for name, file in settings.live_sources]
     told = None if settings.clock == "auto" else settings.clock
     return lambda publisher: LiveSensor(settings.node, sources, bus, publisher, told=told)
 

@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode
 
 from services.bus.settings import BusSettings
 from services.bus.topics import NODE_DEVICE, check_name
+from services.sensor.host.ups import Ups
 
 SourceName = Literal["recorded", "pi", "simulated", "bms", "mqtt"]
 
@@ -38,6 +39,10 @@ class SensorSettings(BusSettings):
     simulated: Path | None = Field(
         None, title="Simulation", description="YAML: packs and faults (simulated); none = one healthy pack."
     )
+    host: bool = Field(
+        False, title="Computer", description="This computer's own health as device `node`, beside live sources."
+    )
+    ups: Ups | None = Field(None, title="UPS", description="kind gpio (line, lost) or nut (name): docs/low-power.md.")
     clock: Literal["auto", "ntp", "rtc"] = Field(
         "auto", title="Clock", description="What sets this computer's clock; auto = find out."
     )
@@ -62,6 +67,20 @@ class SensorSettings(BusSettings):
             raise PydanticCustomError("missing", "Field required (source {source})", {"source": source})
         return value
 
+    @field_validator("host")
+    @classmethod
+    def _host_beside_live_ones(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and "recorded" in info.data.get("source", ()):
+            raise ValueError("a recording is replayed alone")
+        return value
+
+    @field_validator("ups")
+    @classmethod
+    def _ups_of_the_host(cls, value: Ups | None, info: ValidationInfo) -> Ups | None:
+        if value is not None and not info.data.get("host"):
+            raise ValueError("needs `host: true`: it is a channel of this computer")
+        return value
+
     @field_validator("device")
     @classmethod
     def _device_name(cls, value: str) -> str:
@@ -80,3 +99,9 @@ class SensorSettings(BusSettings):
         """The YAML file of a live source."""
         files = {"pi": self.pi, "bms": self.bms, "mqtt": self.mqtt, "simulated": self.simulated}
         return files.get(source)
+
+    @property
+    def live_sources(self) -> tuple[tuple[str, Path | None], ...]:
+        """Name and file of each source that measures now."""
+        named = tuple((name, self.file_of(name)) for name in self.source)
+        return (*named, ("host", None)) if self.host else named

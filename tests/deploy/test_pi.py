@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from services.bus.settings import ROOT, read_yaml
+from services.sensor.host.ups import NutUps
 from services.sensor.settings import SensorSettings
 
 PI = ROOT / "deploy" / "pi"
-UNITS = sorted((PI / "systemd").glob("*.service"))
+UNITS = sorted((PI / "systemd").glob("emberwatch-*.service"))
+POWER_OFF = [PI / "systemd" / f"poweroff-for-emberwatch.{kind}" for kind in ("path", "service")]
 CONFIG = "/boot/firmware/config.txt"
 ORIGINAL = "# For more options see\n[all]\ndtparam=audio=on\n[cm5]\ndtoverlay=dwc2\n"
 EXPOSURE_MAX = 2.0  # systemd-analyze security; 10 = no sandbox at all
@@ -113,7 +115,7 @@ def analyze(root: Path, *arguments: str) -> str:
 @needs_systemd
 def test_systemd_understands_every_unit(root: Path) -> None:
     install(root)
-    for unit in [*UNITS, PI / "systemd" / "emberwatch.target"]:
+    for unit in [*UNITS, *POWER_OFF, PI / "systemd" / "emberwatch.target"]:
         said = analyze(root, "verify", f"{root}/etc/systemd/system/{unit.name}").splitlines()
         # the programs are where the installer puts them, and not on this machine
         assert [line for line in said if "emberwatch" in line and "is not executable" not in line] == []
@@ -134,3 +136,19 @@ def test_python_services_are_watched(root: Path) -> None:
         text = unit.read_text()
         assert "Type=notify" in text
         assert ("WatchdogSec=" in text) == ("-m services." in text)
+
+
+def test_only_one_unit_may_switch_off_and_only_when_the_sensor_asks(root: Path) -> None:
+    """The sensor is confined; it makes a file in the folder that is its own, which systemd waits for."""
+    install(root)
+    units = root / "etc/systemd/system"
+    request = NutUps(kind="nut", name="ups").request
+    assert f"PathExists={request}\n" in (units / "poweroff-for-emberwatch.path").read_text()
+    service = (units / "poweroff-for-emberwatch.service").read_text()
+    removes, switches_off = re.findall(r"^ExecStart=(.+)$", service, re.MULTILINE)
+    assert removes == f"/bin/rm -f {request}"
+    assert switches_off.endswith("systemctl --no-block poweroff")
+    sandbox = (units / "emberwatch-.service.d/sandbox.conf").read_text()
+    assert f"RuntimeDirectory={request.parent.name}\n" in sandbox
+    assert f"EMBERWATCH_TAIL_DIR={request.parent}/" in sandbox
+    assert all("poweroff" not in unit.read_text() for unit in UNITS)
