@@ -76,14 +76,15 @@ class PackReader:
         reading = False
         try:
             async with asyncio.timeout(CONNECT_S) as limit, bms:
+                due, reading = time.monotonic(), True
                 while True:
-                    begun, reading = time.monotonic(), True
                     limit.reschedule(asyncio.get_running_loop().time() + READ_S)
                     await self._update(bms)
                     limit.reschedule(None)
                     if not self._pack.stay_connected:
                         return
-                    await asyncio.sleep(max(begun + self._pack.period_s - time.monotonic(), 0.0))
+                    due = max(due + self._pack.period_s, time.monotonic())
+                    await asyncio.sleep(due - time.monotonic())
         except TimeoutError:  # in a handshake it is the plugin's: nobody answers
             raise PackFailed("silent" if reading or not limit.expired() else "connection") from None
         finally:
