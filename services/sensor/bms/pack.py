@@ -105,9 +105,11 @@ class PackReader:
         self._reason, self._rows = None, self._rows + 1
         self._put(Reading(self._name, time.monotonic(), found.channels, found.faults))
         said = f"read as {make_of(bms)}: {len(cells_of(sample))} cells, {len(probes_of(sample))} probes on them"
+        if sample.get("problem_code"):
+            said += f"; it reports a problem, code {sample['problem_code']:#x}"
         if found.faults:
             said += f"; {', '.join(f'{channel} {reason}' for channel, reason in sorted(found.faults.items()))}"
-        self._say(logging.WARNING if found.faults else logging.INFO, said)
+        self._say(logging.WARNING if found.faults or sample.get("problem_code") else logging.INFO, said)
 
     def _fail(self, reason: Reason, error: Exception) -> None:
         self._reason = reason

@@ -25,6 +25,7 @@ class Battery:
     current: float = -12.3  # A, positive = charging
     soc: int = 87  # %
     cycles: int = 12
+    protection: int = 0  # bits of the BMS's own protections
 
     @property
     def voltage(self) -> float:
@@ -95,7 +96,8 @@ class Jbd(Peripheral):
                 + (10_000).to_bytes(2, "big")
                 + battery.cycles.to_bytes(2, "big")
                 + bytes.fromhex("2f8c")  # made on
-                + bytes(4 + 2)  # balancing, protection
+                + bytes(4)  # balancing
+                + battery.protection.to_bytes(2, "big")
                 + bytes([0x21, battery.soc, 0x03, len(battery.cells), len(battery.temperatures)])
                 + b"".join(round(t * 10 + KELVIN).to_bytes(2, "big") for t in battery.temperatures)
             )

@@ -183,6 +183,16 @@ async def test_a_torn_sense_wire(system_bus: str, watch: Watch) -> None:
     assert reading.channels["cell_voltages"] == [3.301, 3.303, 3.304, None]
 
 
+async def test_the_protections_of_the_bms_are_in_the_log(
+    system_bus: str, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pack = jbd()
+    pack.battery.protection = 0x0041
+    async with PlayedBluez(system_bus, pack):
+        await watch(JBD).good()
+    assert "it reports a problem, code 0x41" in caplog.text
+
+
 async def test_bluez_that_does_not_run_yet(system_bus: str, watch: Watch) -> None:
     watching = watch(JBD)
     await watching.fault("bluetooth")
