@@ -1,10 +1,12 @@
 """What the edge costs: a window's latency by model, and CPU, memory, bytes written and latency of each edge process.
 
-    python -m benchmarks.edge [--seconds 300]
+    python -m benchmarks.edge [--seconds 300] [--peer PYTHON]
 
 Model: the shipped INT8 graph, the float graph it was made from and the torch module, one thread, batch 1, in turn.
 Edge: the services and brokers of a node at 1 sample/s (a recording of 10 s steps, ten times faster, so that a window
-of 128 steps fills in two minutes) and at 200 samples/s; the server's processes run beside them and are not counted.
+of 128 steps fills in two minutes), of 96 cells and of what a bare Pi has, and at 200 samples/s; the server's processes
+run beside them and are not counted. Tails and display file are in memory, as on a Pi. Peer: a Python BMS logger
+(bms_logger.py), run by the interpreter that has it, at the same time.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -25,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.progress import Progress
 
+from benchmarks.bms_logger import logger
 from benchmarks.report import spread, write_section
 from services.bus.settings import ROOT
 from services.doctor.power import written_bytes
@@ -34,6 +38,14 @@ from services.up.settings import DEMO, UpSettings
 from services.up.summary import quantile
 from services.up.system import System
 
+FEW = [
+    "tboxTime",
+    "BMSBatteryVoltage",
+    "BMSBatteryCurrent",
+    "vehBMSPackSOC",
+    "BMSProbeTempMax",
+    "BMSProbeTempMin",
+]
 EDGE = ("sensor", "inference", "alert", "broker-local", "broker-gateway")
 BUNDLE = ROOT / "bundles" / "dyad-int8"
 
@@ -136,6 +148,51 @@ def _slow_recording(folder: Path) -> Path:
     return path
 
 
+def _few_channels(recording: Path) -> Path:
+    """What a bare Pi measures: voltage, current and two probes, and the state of charge of it."""
+    table = pq.read_table(recording)
+    path = recording.with_name("few.parquet")
+    pq.write_table(table.select(FEW), path)
+    return path
+
+
+def _table(use: dict[str, Use], passed: float) -> list[str]:
+    rows = [
+        f"| {n} | {u.cpu_s / passed * 100:.2f} | {u.rss / 2**20:.0f} | {u.pss / 2**20:.0f} "
+        f"| {u.written / passed * 86_400 / 1e6:.0f} |"
+        for n, u in use.items()
+    ]
+    total = (
+        f"| **together** | {sum(u.cpu_s for u in use.values()) / passed * 100:.2f} "
+        f"| {sum(u.rss for u in use.values()) / 2**20:.0f} "
+        f"| {sum(u.pss for u in use.values()) / 2**20:.0f} "
+        f"| {sum(u.written for u in use.values()) / passed * 86_400 / 1e6:.0f} |"
+    )
+    return [
+        "| process | CPU [% of a core] | RSS [MB] | PSS [MB] | written [MB/day] |",
+        "|---|---|---|---|---|",
+        *rows,
+        total,
+    ]
+
+
+def _beside(python: Path, run: Callable[[], tuple[dict[str, Use], float, list[float]]]) -> tuple[Any, list[str]]:
+    """A run of ours and, at the same time, the peer."""
+    with logger(python) as (pid, bms):
+        before, read, start = _use(pid), bms.answered, time.monotonic()
+        found = run()
+        after, passed = _use(pid), time.monotonic() - start
+        times = bms.answered - read
+    use = Use(after.cpu_s - before.cpu_s, after.rss, after.pss, after.written - before.written)
+    return found, [
+        "",
+        f"At the same time dalybms 0.5 (Python, a serial BMS of 16 cells each second, to MQTT; it keeps and judges "
+        f"nothing), {times} readings in {passed:.0f} s:",
+        "",
+        *_table({"dalybms": use}, passed)[:3],
+    ]
+
+
 def _each_step(folder: Path) -> Path:
     """The shipped bundle with a score each step instead of each 16th, for enough latencies."""
     target = folder / "bundles" / BUNDLE.name
@@ -148,35 +205,39 @@ def _each_step(folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--peer", type=Path, help="interpreter of an environment with dalybms and paho-mqtt")
     arguments = parser.parse_args()
     lines = models()
-    with tempfile.TemporaryDirectory() as folder, Progress() as progress:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(dir="/dev/shm") as tails,
+        Progress() as progress,
+    ):
         os.environ["EMBERWATCH_BUNDLES"] = f'["{_each_step(Path(folder))}"]'
         # a node installs no pandas (the dashboard does); pyarrow imports it where it is
         (Path(folder) / "pandas.py").write_text("raise ImportError('not on a node')\n")
         os.environ["PYTHONPATH"] = f"{folder}:{ROOT}"
-        slow = asyncio.run(edge(_slow_recording(Path(folder)), "10", arguments.seconds, progress))
+        os.environ["EMBERWATCH_TAIL_DIR"] = tails
+        os.environ["EMBERWATCH_DISPLAY_FILE"] = f"{tails}/lcd.txt"
+        recording = _slow_recording(Path(folder))
+
+        def run(path: Path) -> tuple[dict[str, Use], float, list[float]]:
+            return asyncio.run(edge(path, "10", arguments.seconds, progress))
+
+        slow, peer = _beside(arguments.peer, lambda: run(recording)) if arguments.peer else (run(recording), [])
+        few = run(_few_channels(recording))
         fast = asyncio.run(edge(DEMO, "200", min(arguments.seconds, 70), progress))
     use, passed, latencies = slow
-    rows = [
-        f"| {n} | {u.cpu_s / passed * 100:.2f} | {u.rss / 2**20:.0f} | {u.pss / 2**20:.0f} "
-        f"| {u.written / passed * 86_400 / 1e6:.0f} |"
-        for n, u in use.items()
-    ]
-    total = (
-        f"| **together** | {sum(u.cpu_s for u in use.values()) / passed * 100:.2f} "
-        f"| {sum(u.rss for u in use.values()) / 2**20:.0f} "
-        f"| {sum(u.pss for u in use.values()) / 2**20:.0f} "
-        f"| {sum(u.written for u in use.values()) / passed * 86_400 / 1e6:.0f} |"
-    )
     lines += [
         "",
         f"A node at 1 sample/s of 96 cells and 24 probes, a score each second, {passed:.0f} s:",
         "",
-        "| process | CPU [% of a core] | RSS [MB] | PSS [MB] | written [MB/day] |",
-        "|---|---|---|---|---|",
-        *rows,
-        total,
+        *_table(use, passed),
+        *peer,
+        "",
+        f"The same of what a bare Pi measures (voltage, current, state of charge, two probes), {few[1]:.0f} s:",
+        "",
+        *_table(few[0], few[1]),
         "",
         "PSS counts a page that several processes share once. As on a node, pandas is not there: "
         "the dashboard brings it.",
