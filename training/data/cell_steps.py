@@ -41,13 +41,15 @@ def windows_of(
     cell: Cell,
     domain: Domain | None = None,
     shift_s: float = 0.0,
+    period_s: float = PERIOD_S,
 ) -> Iterator[WindowSteps | None]:
     """Windows of one recorded charge or discharge; None in place of one that was passed over.
 
     Args:
         shift_s: where in a step the recording begins; in service it may be anywhere.
+        period_s: of the recording.
     """
-    reducer = Reducer(specs, cut.step_s, PERIOD_S, cut.hole_max, cell)
+    reducer = Reducer(specs, cut.step_s, period_s, cut.hole_max, cell)
     windows = Windows(cut.window, cut.stride, cut.holes_max, domain)
     names = [spec.name for spec in specs]
     voltage, current = names.index("voltage"), names.index("current")

@@ -8,7 +8,7 @@ Rows = dict[str, Any]
 
 def report(figures: Rows, folder: Path) -> dict[str, str]:
     """Markers -> table."""
-    return {"healthy.rows": rows(figures)}
+    return {"healthy.rows": rows(figures), "healthy.cells": cells(figures)}
 
 
 def rows(figures: Rows) -> str:
@@ -32,8 +32,19 @@ def rows(figures: Rows) -> str:
         f"`{figures['bundle']}`, threshold {figures['threshold']}: raises; raises a vehicle-day (upper end, 95 %), in "
         f"{in_days} vehicle-days. Windows beyond the threshold: {beyond}.",
     ]
-    for name, cells in figures["cells"].items():
-        lines.append(f"{name}: {'judged' if cells['judged'] else 'not judged, ' + cells['why']}.")
+    return "\n".join(lines)
+
+
+def cells(figures: Rows) -> str:
+    """The cell detector on makes that it does not know."""
+    lines = [
+        "| set, told to be | cells | days | windows judged | not judged | beyond the threshold | raised |",
+        "|---" * 7 + "|",
+    ]
+    for name, found in figures["cells"].items():
+        for chemistry, row in found["by_chemistry"].items():
+            counts = " | ".join(str(row[key]) for key in ("windows", "passed_over", "beyond", "raised"))
+            lines.append(f"| {name}, {chemistry} | {found['cells']} | {found['days']} | {counts} |")
     return "\n".join(lines)
 
 

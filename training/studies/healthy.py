@@ -4,7 +4,7 @@ The real data are days, not years: nothing better than some tenths a day can be 
 more days, of simulated vehicles.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,21 +14,24 @@ from rich.console import Console
 
 from services.bus.settings import ROOT
 from services.inference.bundle import Bundle, load_bundle
+from services.inference.phase import Cell
 from training.data import dmegc_18650, ev_fault, nasa_pcoe
+from training.data.cell_steps import Cut, windows_of
 from training.data.cut import cut
-from training.data.errors import DataError
-from training.data.runs import FAULTY, HEALTHY, Run
+from training.data.runs import FAULTY, Run
 from training.data.simulated import run_of
 from training.data.windows import Windows, join
 from training.evaluation.ev_fault import covered_days, rule_of, shape_of
 from training.evaluation.rule import Rule, raised, upper_bound
 from training.evaluation.scores import Scores, scores
+from training.models.cell import CHEMISTRIES
 from training.packs import spans
 from training.simulation.fleet import Fleet
 from training.simulation.sessions import record
 
 RULES: Final = ((1, 1, 0), (2, 3, 0), (3, 5, 1), (4, 5, 1), (5, 8, 1), (8, 10, 2), (9, 10, 2), (10, 12, 2))
-CELLS: Final = {"nasa_pcoe": nasa_pcoe.load, "dmegc_18650": dmegc_18650.load}
+CELL_BUNDLE: Final = ROOT / "bundles" / "cell-int8"
+AMBIENT: Final = 24.0  # degC, at which the cell detector's cells were cycled
 Rows = dict[str, Any]
 
 
@@ -42,7 +45,7 @@ class Config(BaseModel):
 
 
 def study(config: Config, data: Path, console: Console) -> Rows:
-    bundle = load_bundle(config.bundle)
+    bundle, cell = load_bundle(config.bundle), load_bundle(CELL_BUNDLE)
     shipped = rule_of(bundle.manifest.name)
     real: list[tuple[str, str, Windows, Scores]] = []
     for run in ev_fault.load(data / "ev-fault"):
@@ -61,8 +64,15 @@ def study(config: Config, data: Path, console: Console) -> Rows:
             "found": [found(bundle, rule, [(w, s) for _, name, w, s in real if name == "faulty"]) for rule in RULES],
         },
         "simulated": [by_rule(bundle, rule, simulated) for rule in RULES],
-        "cells": {name: judged_cells(bundle, load(data / name)) for name, load in CELLS.items()},
+        "cells": {
+            "nasa_pcoe": judged_cells(cell, at_room(nasa_pcoe.load(data / "nasa_pcoe")), 2.0, 18.0),
+            "dmegc_18650": judged_cells(cell, dmegc_18650.load(data / "dmegc_18650"), 2.6, 10.0),
+        },
     }
+
+
+def at_room(runs: Iterable[Run]) -> Iterator[Run]:
+    return (run for run in runs if run.facts["ambient_degc"] == AMBIENT)
 
 
 ALL: Final = ("train", "threshold", "test")
@@ -108,13 +118,18 @@ def found(bundle: Bundle, rule: tuple[int, int, int], parts: list[tuple[Windows,
     return {"k": rule[0], "n": rule[1], "after_days": round(min(after), 2) if after else None}
 
 
-def judged_cells(bundle: Bundle, runs: Iterator[Run]) -> Rows:
-    """Single cells have neither a highest nor a lowest one: says what keeps the bundle from judging them."""
-    for run in runs:
-        if run.label == HEALTHY:
-            try:
-                cut(run, bundle.manifest.channels, shape_of(bundle))
-            except DataError as error:
-                return {"judged": False, "why": error.reason}
-            return {"judged": True}
-    return {"judged": False, "why": "no healthy recording"}
+def judged_cells(bundle: Bundle, runs: Iterable[Run], capacity_ah: float, period_s: float) -> Rows:
+    """What the cell detector raises on healthy cells of makes that it does not know, told each of its chemistries."""
+    manifest, made = bundle.manifest, {}
+    cut = Cut(manifest.step_s, manifest.window, manifest.stride, manifest.hole_max, manifest.holes_max)
+    rule, whole = rule_of(manifest.name), list(runs)
+    for chemistry in CHEMISTRIES:
+        cell, events, passed_over, count, beyond = Cell(capacity_ah=capacity_ah, chemistry=chemistry), 0, 0, 0, 0
+        for run in whole:
+            found = list(windows_of(run, manifest.channels, cut, cell, manifest.domain, period_s=period_s))
+            over = np.array([bundle.judge(w).score > manifest.score.threshold for w in found if w is not None], bool)
+            events, passed_over = events + len(raised(over, rule)), passed_over + found.count(None)
+            count, beyond = count + len(over), beyond + int(over.sum())
+        made[chemistry] = {"windows": count, "passed_over": passed_over, "beyond": beyond, "raised": events}
+    days = sum(float(run.time_s[-1] - run.time_s[0]) for run in whole) / 86_400
+    return {"cells": len({run.unit for run in whole}), "days": round(days, 1), "by_chemistry": made}
