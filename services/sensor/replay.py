@@ -31,14 +31,32 @@ class RecordedSensor:
         self._settings, self._recording, self._bus, self._publisher = settings, recording, bus, publisher
         self._topic = Topic(settings.node, settings.device, "telemetry", recording.profile.name)
         self._pacer, self._moved = Pacer(), asyncio.Event()
+        self._sessions: dict[str, str] = {}  # of the readers
+        self._begun = asyncio.Event()  # a reader has (again)
         self._identity, self._number = "", 0
         publisher.on_confirm = self._confirmed
 
     async def run(self) -> None:
-        recording, topic = self._recording, self._topic
+        """Until it is cancelled: also a replay that is over has readers that begin anew."""
         await self._resume()
-        layout = Topic(topic.node, topic.device, "layout", topic.name)
-        await self._bus.publish(layout, write(recording.layout), retain=True)
+        await self._publish_layout()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_layout(), name="sensor.layout")
+            await self._replay()
+
+    async def _publish_layout(self) -> None:
+        layout = Topic(self._topic.node, self._topic.device, "layout", self._topic.name)
+        await self._bus.publish(layout, write(self._recording.layout), retain=True)
+
+    async def _keep_layout(self) -> None:
+        """A broker that was killed has lost what it retained, and a reader that begins then has nothing to go by."""
+        while True:
+            await self._begun.wait()
+            self._begun.clear()
+            await self._publish_layout()
+
+    async def _replay(self) -> None:
+        recording, topic = self._recording, self._topic
         speed = math.inf if self._settings.speed == "max" else float(self._settings.speed)
         while True:
             first = self._publisher.next_seq(topic)
@@ -130,4 +148,7 @@ class RecordedSensor:
             at = status.positions.get(f"{self._topic.node}/{self._topic.device}/{self._topic.stream}")
             position = at.seq if at is not None and at.boot == self._publisher.boot else None
             self._pacer.heard(topic.name, position, time.monotonic(), online=status.state == "online")
+            if status.state == "online" and self._sessions.get(topic.name) != status.session:
+                self._sessions[topic.name] = status.session
+                self._begun.set()
         self._moved.set()

@@ -22,6 +22,7 @@ TELEMETRY = "emberwatch/v1/pi/pack-1/telemetry/battery"
 STATUS = "emberwatch/v1/pi/node/status/sensor"
 COMMAND = "emberwatch/v1/pi/pack-1/command/sensor"
 BACKFILL = "emberwatch/v1/pi/pack-1/backfill/telemetry.battery"
+LAYOUT = "emberwatch/v1/pi/pack-1/layout/battery"
 JOURNAL = "emberwatch/v1/pi/pack-1/journal/telemetry.battery"
 ROWS = 1500
 
@@ -147,6 +148,16 @@ def test_a_killed_replay_goes_on_under_its_boot_and_nothing_is_missing(broker: B
     first_of = {s["seq"]: told(s) for s in reversed(samples)}
     assert [first_of[seq] for seq in range(ROWS)] == expected(recording)
     assert all(told(s) == first_of[s["seq"]] for s in samples)  # what was repeated is the same
+
+
+def test_a_reader_that_begins_is_told_the_layout_whatever_the_broker_has_lost(broker: Broker, recording: Path) -> None:
+    with broker.client() as client, sensor(broker, recording, "max"):
+        client.subscribe("emberwatch/v1/pi/#")
+        wait(client, STATUS, finished)
+        before = len(content(client, LAYOUT))
+        client.publish("emberwatch/v1/pi/node/status/inference", write(Status(state="online", session="anew")))
+        told = wait(client, LAYOUT, lambda layouts: len(layouts) > before)
+        assert told[-1] == told[0]
 
 
 def test_a_finished_replay_publishes_nothing_again(broker: Broker, recording: Path) -> None:
