@@ -101,6 +101,22 @@ class Use:
     written: int
 
 
+@dataclass
+class Run:
+    """Use of each edge process over `passed` [s], latencies of the scores [ms], alarm events (each is synced)."""
+
+    use: dict[str, Use]
+    passed: float
+    latencies: list[float]
+    events: int
+
+
+def _events(system: System) -> int:
+    status = system.statuses.get("alert")
+    counters = status.counters if status is not None else {}
+    return sum(int(count) for name, count in counters.items() if name.startswith("event_"))
+
+
 def _use(pid: int | None) -> Use:
     if pid is None:
         return Use(0, 0, 0, 0)
@@ -110,14 +126,12 @@ def _use(pid: int | None) -> Use:
     return Use(times.user + times.system, memory.rss, memory.pss, written_bytes(Path(f"/proc/{pid}")))
 
 
-async def edge(
-    replay: Path, speed: str, seconds: float, progress: Progress
-) -> tuple[dict[str, Use], float, list[float]]:
-    """Use of each edge process over the measured time, that time, and the latencies of the scores [ms]."""
+async def edge(replay: Path, speed: str, seconds: float, progress: Progress) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         settings = UpSettings(replay, None, "pack-1", speed, Path(folder), True, None)
         async with System(settings, ports.choose(None)) as system:
             await asyncio.sleep(5)  # start-up is not part of it
+            events = _events(system)
             before = {name: _use(system.children[name].pid) for name in EDGE}
             start = time.monotonic()
             task = progress.add_task(f"edge at speed {speed}", total=seconds)
@@ -129,12 +143,13 @@ async def edge(
                     break
             passed = time.monotonic() - start
             after = {name: _use(system.children[name].pid) for name in EDGE}
+            events = _events(system) - events
             scores = (await system.http.get(f"/api/v1/devices/{system.node}/pack-1/scores?limit=10000")).json()["items"]
     use = {
         n: Use(after[n].cpu_s - before[n].cpu_s, after[n].rss, after[n].pss, after[n].written - before[n].written)
         for n in EDGE
     }
-    return use, passed, [s["latency_ms"] for s in scores if s["latency_ms"] is not None]
+    return Run(use, passed, [s["latency_ms"] for s in scores if s["latency_ms"] is not None], events)
 
 
 def _slow_recording(folder: Path) -> Path:
@@ -176,7 +191,7 @@ def _table(use: dict[str, Use], passed: float) -> list[str]:
     ]
 
 
-def _beside(python: Path, run: Callable[[], tuple[dict[str, Use], float, list[float]]]) -> tuple[Any, list[str]]:
+def _beside(python: Path, run: Callable[[], Run]) -> tuple[Any, list[str]]:
     """A run of ours and, at the same time, the peer."""
     with logger(python) as (pid, bms):
         before, read, start = _use(pid), bms.answered, time.monotonic()
@@ -221,23 +236,25 @@ def main() -> None:
         os.environ["EMBERWATCH_DISPLAY_FILE"] = f"{tails}/lcd.txt"
         recording = _slow_recording(Path(folder))
 
-        def run(path: Path) -> tuple[dict[str, Use], float, list[float]]:
+        def run(path: Path) -> Run:
             return asyncio.run(edge(path, "10", arguments.seconds, progress))
 
         slow, peer = _beside(arguments.peer, lambda: run(recording)) if arguments.peer else (run(recording), [])
         few = run(_few_channels(recording))
         fast = asyncio.run(edge(DEMO, "200", min(arguments.seconds, 70), progress))
-    use, passed, latencies = slow
+    latencies, fast_ms = slow.latencies, fast.latencies
     lines += [
         "",
-        f"A node at 1 sample/s of 96 cells and 24 probes, a score each second, {passed:.0f} s:",
+        f"A node at 1 sample/s of 96 cells and 24 probes, a score each second, {slow.passed:.0f} s, "
+        f"{slow.events} alarm events:",
         "",
-        *_table(use, passed),
+        *_table(slow.use, slow.passed),
         *peer,
         "",
-        f"The same of what a bare Pi measures (voltage, current, state of charge, two probes), {few[1]:.0f} s:",
+        f"The same of what a bare Pi measures (voltage, current, state of charge, two probes), {few.passed:.0f} s, "
+        f"{few.events} alarm events:",
         "",
-        *_table(few[0], few[1]),
+        *_table(few.use, few.passed),
         "",
         "PSS counts a page that several processes share once. As on a node, pandas is not there: "
         "the dashboard brings it.",
@@ -247,7 +264,7 @@ def main() -> None:
         "| | scores | p50 [ms] | p99 [ms] |",
         "|---|---|---|---|",
         f"| 1 sample/s | {len(latencies)} | {quantile(latencies, 0.5)} | {quantile(latencies, 0.99)} |",
-        f"| 200 samples/s | {len(fast[2])} | {quantile(fast[2], 0.5)} | {quantile(fast[2], 0.99)} |",
+        f"| 200 samples/s | {len(fast_ms)} | {quantile(fast_ms, 0.5)} | {quantile(fast_ms, 0.99)} |",
     ]
     write_section("edge", lines)
 
