@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -91,23 +91,23 @@ class Edge:
     pids: dict[str, int] = field(default_factory=dict)
     _read: int = 0
 
-    def start(self) -> None:
+    def start(self, services: Sequence[str] = SERVICES) -> None:
         """Broker and services, as the units of deploy/pi start them."""
         machine = self.bench.pi.machine
         machine.write("/etc/emberwatch/emberwatch.yaml", SETTINGS)
         machine.write("/etc/emberwatch/pi.yaml", WIRING)
         self.pids["broker"] = machine.start("local", "sh /opt/emberwatch/mosquitto/start local", ENVIRONMENT)
-        for name in SERVICES:
+        for name in services:
             self.pids[name] = machine.start(name, f"python3 -m services.{name}", ENVIRONMENT)
         machine.run(WAIT_FOR_BROKER)
 
-    def restart(self) -> None:
+    def restart(self, services: Sequence[str]) -> None:
         """After a power cut: boot, plug, start."""
         pi = self.bench.pi
         pi.machine.boot()
         pi.plug_board()
         self.rows, self.alarms, self.events, self.status, self.topics = [], {}, [], {}, {}
-        self.start()
+        self.start(services)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -248,7 +248,7 @@ def press(bench: Bench) -> None:
 
 
 def stands_still(bench: Bench) -> bool:
-    """Red for three of the machine's seconds."""
+    """Red for three seconds."""
     return bench.pi.gpio.lit(RED) and not bench.pi.gpio.wait(RED, False, 3 * bench.pi.machine.patience)
 
 

@@ -53,7 +53,7 @@ def person(edge: Edge, looks: int) -> Callable[[int], bool]:
         bench, shown = edge.bench, re.compile(rf"Does it show {number:06d}\?")
         bench.wait(lambda: shown.search("\n".join(bench.rows)) is not None, 25, f"{number:06d} on the display")
         log("\n".join([f"the phone shows {number:06d}, the display:", *bench.rows]))
-        bench.pi.machine.run("sleep 0.5")  # to read it; in the machine's time
+        bench.pi.machine.run("sleep 0.5")  # to read it
         bench.pi.gpio.press(BUTTON, looks, 20 * bench.pi.machine.patience)
         return True
 

@@ -22,7 +22,7 @@ def test_unmodified_drivers_reach_each_part_of_the_board(bench: Bench) -> None:
     bench.adc.ain = [0.5, 1.0, 1.5, 2.0]
 
     def press() -> None:
-        if bench.pi.gpio.wait(LED, True, 60):
+        if bench.pi.gpio.wait(LED, True, 60 * bench.pi.machine.patience):
             bench.pi.gpio.drive(BUTTON, 0)
 
     finger = threading.Thread(target=press)
