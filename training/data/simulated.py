@@ -168,7 +168,10 @@ def _table(recording: Recording) -> NDArray[np.float32]:
 
 
 def as_channels(windows: Windows, specs: Sequence[ChannelSpec]) -> Windows:
-    """A fleet's windows as a bundle with these columns sees them: voltage per cell."""
+    """A fleet's windows as a bundle with these columns sees them: voltage per cell. DataError names a column."""
+    for spec in specs:
+        if spec.name not in windows.columns:
+            raise DataError("simulated", "columns", f"{spec.name} is missing; there are {', '.join(windows.columns)}")
     values = windows.values[:, :, [windows.columns.index(spec.name) for spec in specs]]
     values[:, :, [i for i, spec in enumerate(specs) if spec.per]] /= CELLS
     return replace(windows, values=values, columns=tuple(spec.name for spec in specs))

@@ -14,14 +14,14 @@ from rich.console import Console
 
 from services.alert.rules import ScoreRule, load_rules
 from services.bus.settings import ROOT
-from services.inference.bundle import Bundle, load_bundle
+from services.inference.bundle import Bundle
 from training.data import ev_fault
 from training.data.cut import WindowShape, cut
 from training.data.runs import FAULTY, HEALTHY, UNKNOWN
 from training.data.windows import Windows
 from training.evaluation.auroc import auroc
 from training.evaluation.rule import Rule, raised, upper_bound
-from training.evaluation.scores import Scores, scores
+from training.evaluation.scores import Scores, load_of_packs, scores
 
 KINDS: Final = {HEALTHY: "healthy", UNKNOWN: "unlabelled", FAULTY: "faulty"}
 DEFAULT: Final = Rule(8, 10, 2)  # for a bundle without a rule
@@ -30,7 +30,7 @@ DAY_S: Final = 86_400.0
 
 def evaluate(bundle_dir: Path, path: Path, console: Console) -> dict[str, Any]:
     """Raises BundleError, DataError, SourceError."""
-    bundle = load_bundle(bundle_dir)
+    bundle = load_of_packs(bundle_dir)
     rule = rule_of(bundle.manifest.name)
     vehicles: dict[str, Any] = {}
     healthy, faulty, days, raises = [], [], 0.0, 0

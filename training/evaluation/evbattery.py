@@ -11,18 +11,17 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from services.inference.bundle import load_bundle
 from training.data.runs import FAULTY, HEALTHY
 from training.data.splits import check_classes
 from training.evaluation.folds import judged
-from training.evaluation.scores import scores
+from training.evaluation.scores import load_of_packs, scores
 from training.evaluation.vehicles import separation
 from training.sources import read_snippets
 
 
 def evaluate(bundle_dir: Path, path: Path, console: Console) -> dict[str, Any]:
     """Raises BundleError; DataError: a snippet breaks a rule, a column of the bundle is missing, one class only."""
-    bundle = load_bundle(bundle_dir)
+    bundle = load_of_packs(bundle_dir)
     manifest = bundle.manifest
     columns = [channel.name for channel in manifest.channels]
     with Progress(console=console) as progress:

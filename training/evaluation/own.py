@@ -9,12 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
-from services.inference.bundle import load_bundle
 from training.data import own
 from training.data.cut import cut
 from training.evaluation.ev_fault import of_run, rule_of, shape_of
 from training.evaluation.rule import upper_bound
-from training.evaluation.scores import scores
+from training.evaluation.scores import load_of_packs, scores
 
 
 def evaluate(bundle_dir: Path, path: Path, console: Console) -> dict[str, Any]:
@@ -22,7 +21,7 @@ def evaluate(bundle_dir: Path, path: Path, console: Console) -> dict[str, Any]:
 
     Raises BundleError, DataError, SourceError.
     """
-    bundle = load_bundle(bundle_dir)
+    bundle = load_of_packs(bundle_dir)
     rule = rule_of(bundle.manifest.name)
     recordings: dict[str, list[dict[str, Any]]] = {}
     days, raises = 0.0, 0

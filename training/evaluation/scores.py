@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.inference.bundle import Bundle, open_session
+from services.inference.bundle import Bundle, load_bundle, open_session
 from services.inference.channels import ChannelSpec
 from services.inference.window import Array
+from training.data.errors import DataError
 from training.data.windows import Windows
 
 Scores = NDArray[np.float64]
@@ -37,6 +38,14 @@ def scores(run: Run, windows: Windows) -> tuple[Scores, Scores]:
     made = [run(values, mask) for values, mask in zip(windows.filled(), windows.mask, strict=True)]
     width = len(made[0][1]) if made else 0
     return np.array([part[0] for part in made]), np.array([part[1] for part in made]).reshape(len(made), width)
+
+
+def load_of_packs(folder: Path) -> Bundle:
+    """Raises BundleError; DataError: it judges single cells."""
+    bundle = load_bundle(folder)
+    if bundle.manifest.of_cell:
+        raise DataError(folder, "pack", f"{bundle.manifest.id} judges single cells, and these are packs")
+    return bundle
 
 
 def for_bundle(bundle: Bundle, windows: Windows, where: Path | str) -> Windows:

@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 from rich.console import Console
 
-from services.inference.bundle import load_bundle
 from training.data.errors import DataError
 from training.data.runs import FAULTY, HEALTHY
 from training.data.simulated import as_channels, read_fleet, vehicle_labels
@@ -19,7 +18,7 @@ from training.data.splits import check_classes
 from training.data.windows import Windows, read
 from training.evaluation.auroc import auroc
 from training.evaluation.folds import Outcome, judged
-from training.evaluation.scores import Scores, for_bundle, scores
+from training.evaluation.scores import Scores, for_bundle, load_of_packs, scores
 from training.evaluation.vehicles import separation
 
 SIZES: Final = 3  # faults are graded: groups of equal count
@@ -28,7 +27,7 @@ SHORT: Final = "internal_short"  # the smaller the resistance the larger the fau
 
 def evaluate(bundle_dir: Path, path: Path, console: Console) -> dict[str, Any]:
     """Raises BundleError, DataError."""
-    bundle = load_bundle(bundle_dir)
+    bundle = load_of_packs(bundle_dir)
     windows = for_bundle(bundle, as_channels(read_windows(path, console), bundle.manifest.channels), path)
     labels = vehicle_labels(windows)
     check_classes(labels, {name: [label] for name, label in labels.items()}, str(path))

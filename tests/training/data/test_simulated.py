@@ -93,6 +93,11 @@ def test_a_bundle_sees_voltage_a_cell(made: Windows) -> None:
     assert 2.5 < seen.values[:, :, 1].min() < seen.values[:, :, 1].max() < 4.3
 
 
+def test_a_column_that_no_fleet_has_is_named(made: Windows) -> None:
+    with pytest.raises(DataError, match="columns: pressure is missing; there are current, charge"):
+        as_channels(made, [ChannelSpec(name="pressure", role="input", offset=0.0, scale=1.0)])
+
+
 def test_the_command_writes_what_is_read_again(made: Windows, tmp_path: Path) -> None:
     fleet, out = tmp_path / "fleet.yaml", tmp_path / "fleet.parquet"
     fleet.write_text(TEXT)

@@ -1,11 +1,15 @@
 """Windows through a bundle and through a graph in memory: the same scores, in the bundle's columns and length."""
 
+import io
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from services.bus.settings import ROOT
 from services.inference.bundle import load_bundle
 from services.inference.channels import ChannelSpec
 from tests.inference.small_bundle import CHANNELS, WINDOW, model, write_bundle
@@ -67,3 +71,10 @@ def test_windows_that_a_bundle_cannot_judge_are_named(tmp_path: Path) -> None:
     hollow.values[3, :, COLUMNS.index("charge")] = np.nan
     with pytest.raises(DataError, match=r"f\.parquet, row 3: NaN column: charge has no reading"):
         for_bundle(bundle, hollow, "f.parquet")
+
+
+@pytest.mark.parametrize("dataset", ["ev_fault", "own", "simulated", "evbattery"])
+def test_a_bundle_for_single_cells_is_not_set_on_packs(dataset: str) -> None:
+    module = import_module(f"training.evaluation.{dataset}")
+    with pytest.raises(DataError, match=r"cell-int8: pack: cell-int8@.* judges single cells"):
+        module.evaluate(ROOT / "bundles" / "cell-int8", Path("nowhere"), Console(file=io.StringIO()))
