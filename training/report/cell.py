@@ -33,12 +33,12 @@ def report(figures: dict[str, Any], folder: Path) -> dict[str, str]:
 
 def rows(figures: dict[str, Any]) -> str:
     """Window scores, AUROC against BD / against the same cell."""
-    lines = [f"| window | {' | '.join(_title(s) for s in SIZES)} | run mean |", "|---" * (len(SIZES) + 2) + "|"]
+    lines = [f"| window | {' | '.join(title(s) for s in SIZES)} | run mean |", "|---" * (len(SIZES) + 2) + "|"]
     for name in (*ROWS, *(n for n in figures["rows"] if n not in ROWS)):
         if name in figures["rows"]:
             row = figures["rows"][name]
-            cells = [_pair(row["window"].get(size)) for size in SIZES]
-            lines.append(f"| {name} | {' | '.join(cells)} | {_pair(row['run'].get('le100'))} |")
+            cells = [pair(row["window"].get(size)) for size in SIZES]
+            lines.append(f"| {name} | {' | '.join(cells)} | {pair(row['run'].get('le100'))} |")
     return "\n".join(lines)
 
 
@@ -51,7 +51,7 @@ def chosen(figures: dict[str, Any]) -> str:
             if size in found[what]:
                 both, ends = found[what][size], found["ci95"][what][size]
                 without = found["without_807"][what][size]["same_cell"]
-                cells = [f"{what}, {_title(size)}"]
+                cells = [f"{what}, {title(size)}"]
                 for side in ("bd", "same_cell"):
                     cells += [_number(both[side]), _interval(ends[side])]
                 lines.append("| " + " | ".join([*cells, _number(without)]) + " |")
@@ -62,9 +62,9 @@ def rules(figures: dict[str, Any]) -> str:
     """How a run's windows become one score."""
     lines = ["| run is | <= 100 ohm | 10 | 100 |", "|---" * 4 + "|"]
     for rule, row in figures["rules"].items():
-        lines.append(f"| {rule} | {_pair(row['le100'])} | {_pair(row.get('10'))} | {_pair(row.get('100'))} |")
+        lines.append(f"| {rule} | {pair(row['le100'])} | {pair(row.get('10'))} | {pair(row.get('100'))} |")
     for count, both in figures["by_place"].items():
-        lines.append(f"| mean of the first {count} | {_pair(both)} | | |")
+        lines.append(f"| mean of the first {count} | {pair(both)} | | |")
     return "\n".join(lines)
 
 
@@ -95,11 +95,11 @@ def picture(figures: dict[str, Any], path: Path) -> None:
     save(figure, path)
 
 
-def _title(size: str) -> str:
+def title(size: str) -> str:
     return "all <= 100 ohm" if size == "le100" else f"{size} ohm"
 
 
-def _pair(both: dict[str, float | None] | None) -> str:
+def pair(both: dict[str, float | None] | None) -> str:
     return "" if both is None else f"{_number(both['bd'])}/{_number(both['same_cell'])}"
 
 
