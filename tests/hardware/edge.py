@@ -45,7 +45,7 @@ devices:
       temperatures: [{{probe: front}}, {{probe: back}}]
 """
 WAIT_FOR_BROKER: Final = f"""
-for n in $(seq 200); do (: </dev/tcp/127.0.0.1/{BROKER}) 2>/dev/null && exit; sleep 0.1; done
+for n in $(seq 1000); do (: </dev/tcp/127.0.0.1/{BROKER}) 2>/dev/null && exit; sleep 0.1; done
 tail /run/*.log; exit 1
 """
 START_S: Final = 120.0  # three Pythons that start at once

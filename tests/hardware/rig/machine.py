@@ -109,7 +109,7 @@ class Machine:
         self.boot_s = time.monotonic() - started
 
     def run(self, command: str, *, input: str = "", timeout_s: float = 60.0, check: bool = True) -> Done:
-        """Run a bash command in the guest.
+        """Run a bash command in the guest; `timeout_s` is for an idle computer.
 
         Raises:
             GuestError: check, and its exit code is not 0; or the machine is off or does not answer.
@@ -117,10 +117,11 @@ class Machine:
         with self._changed:
             self._number += 1
             number = self._number
-        request = {"id": number, "command": command, "input": input, "timeout_s": timeout_s}
+        limit_s = timeout_s * self.patience
+        request = {"id": number, "command": command, "input": input, "timeout_s": limit_s}
         assert self._line is not None, "the machine is off"
         self._line.sendall(json.dumps(request).encode() + b"\n")
-        answer = self._wait(number, (timeout_s + 15) * self.patience)
+        answer = self._wait(number, limit_s + 15 * self.patience)
         done = Done(answer["code"], answer["out"], answer["err"])
         if check and done.code:
             raise GuestError(f"{command!r} ended with {done.code}:\n{done.out[-3000:]}\n{done.err[-3000:]}")

@@ -21,7 +21,7 @@ PLUG: Final = """
 set -e
 modprobe wire timeout=60 slave_ttl=1
 modprobe -a {modules}
-wait_for() {{ for n in $(seq 200); do [ -e $1 ] && return; sleep 0.05; done; echo "no $1"; exit 1; }}
+wait_for() {{ for n in $(seq 1000); do [ -e $1 ] && return; sleep 0.05; done; echo "no $1"; exit 1; }}
 /run/rig/attach 0 {host}:{gpio}; wait_for /dev/gpiochip1
 /run/rig/attach 1 {host}:{i2c}; wait_for /dev/i2c-1
 ln -sf gpiochip1 /dev/gpiochip4
@@ -37,7 +37,7 @@ setsid btattach -B /dev/ttyS0 -P h4 -S 3000000 >/run/btattach.log 2>&1 </dev/nul
 mkdir -p /run/dbus
 [ -e /run/dbus/system_bus_socket ] || { dbus-uuidgen --ensure; dbus-daemon --system --fork; }
 setsid /usr/libexec/bluetooth/bluetoothd -n >/run/bluetoothd.log 2>&1 </dev/null &
-for n in $(seq 200); do [ -e /sys/class/bluetooth/hci0 ] && exit 0; sleep 0.05; done
+for n in $(seq 1000); do [ -e /sys/class/bluetooth/hci0 ] && exit 0; sleep 0.05; done
 cat /run/btattach.log; exit 1
 """
 
