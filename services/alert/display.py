@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from services.alert.engine import Engine, Now
 from services.alert.lcd import Entry, View
 from services.bus.messages import Estimated
+from services.bus.topics import NODE_DEVICE
 
 
 def view_of(
@@ -20,6 +21,8 @@ def view_of(
     readings: list[tuple[str, Mapping[str, object] | None]] = []
     estimates: dict[str, Mapping[str, Estimated]] = {}
     for (device, profile), stream in engine.streams.items():
+        if device == NODE_DEVICE:  # this computer: its alarms are shown, its readings are on the dashboard
+            continue
         if stream.last is None or engine.liveness.streams[device, profile].update(now.mono):
             readings.append((device, None))
             continue

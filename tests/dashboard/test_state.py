@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.bus.messages import Model, Score, Window
+from services.bus.profiles import load_profile
 from services.bus.topics import Topic
 from services.dashboard.state import World
+from services.dashboard.view import Connection, build
 from tests.dashboard.conftest import BOOT, LAYOUT, OTHER_BOOT, START, alarm, offline, online, sample
 
 KEY = ("pi", "pack-1")
@@ -95,3 +97,29 @@ def test_a_device_shows_its_nodes_alarms_and_the_servers_about_its_node(world: W
         (("pi", "node"), "service_silent"),
         (("cloud", "pi"), "node_silent"),
     }
+
+
+def test_a_device_at_rest_is_due_when_it_said(world: World) -> None:
+    hear(world, "layout", "battery", LAYOUT)
+    hear(world, "telemetry", "battery", sample(0))
+    feed = world.devices[KEY].profiles["battery"]
+    assert feed.period_s == LAYOUT.period_s
+    hear(world, "telemetry", "battery", sample(1).model_copy(update={"next_s": 10.0}))
+    assert (feed.period_s, feed.rest_s) == (10.0, 10.0)
+    hear(world, "telemetry", "battery", sample(2))
+    assert (feed.period_s, feed.rest_s) == (LAYOUT.period_s, 10.0)  # points of the rest are no holes of the line
+
+
+def test_a_node_s_own_computer_is_a_device(world: World) -> None:
+    host = load_profile("host")
+    layout = host.layout({"cpu_temperature": None, "under_voltage": None})
+    hear(world, "layout", "host", layout, device="node")
+    told = sample(0).model_copy(
+        update={"layout": layout.hash, "channels": {"cpu_temperature": 51.8, "under_voltage": 0}}
+    )
+    hear(world, "telemetry", "host", told, device="node")
+    view = build(world, ("pi", "node"), Connection("broker", None, 0.0), 1.5, None)
+    assert [(tile.label, tile.value) for tile in view.tiles[:2]] == [
+        ("Cpu temperature", "51.8"),
+        ("Under voltage", "0"),
+    ]
