@@ -15,6 +15,7 @@ from rich.console import Console
 
 from services.bus.errors import EmberwatchError
 from services.bus.settings import ROOT
+from services.inference.bundle import MANIFEST
 
 DEFAULT: Final = "dyad-int8"
 DOCS: Final = ROOT / "docs"
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="emberwatch", description="Train, judge and describe Emberwatch's bundles.")
     verbs = top.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("train", help="data -> bundle")
-    verb.add_argument("config", nargs="?", default=DEFAULT, help="name in training/configs, or a .yaml file")
+    verb.add_argument("config", nargs="?", default=DEFAULT, help="name in training/configs, a .yaml file, or all")
     verb.add_argument("--data", type=Path, help="folder of the data (default: as the configuration says)")
     verb.add_argument("--out", type=Path, help="the bundle's folder (default: as the configuration says)")
     verb.add_argument("--resume", action="store_true", help="go on where a training that was killed had got to")
@@ -61,13 +62,31 @@ def parser() -> argparse.ArgumentParser:
 
 
 def train(given: argparse.Namespace, console: Console) -> None:
-    """Run the trainer that the configuration names; write the bundle."""
+    """Run the trainer that the configuration names; write the bundle.
+
+    `all`: every bundle of this repository; data sets and bundles are then folders in those that are given.
+    """
     from training.configuration import load_plan
 
-    plan = load_plan(given.config, given.set)
-    out = given.out or ROOT / plan.head.out
-    manifest = plan.module.train(plan.config, given.data or ROOT / plan.head.data, out, console, given.resume)
-    print(f"{manifest.id} -> {out}")
+    every = given.config == "all"
+    for name in shipped() if every else [given.config]:
+        plan = load_plan(name, given.set)
+        data, out = Path(plan.head.data), Path(plan.head.out)
+        if every:
+            data = given.data / data.name if given.data else ROOT / data
+            out = given.out / out.name if given.out else ROOT / out
+        else:
+            data, out = given.data or ROOT / data, given.out or ROOT / out
+        manifest = plan.module.train(plan.config, data, out, console, given.resume)
+        print(f"{manifest.id} -> {out}", flush=True)
+
+
+def shipped() -> list[str]:
+    """Configurations whose bundle is in the repository."""
+    from training.configuration import CONFIGS, load_plan
+
+    names = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    return [name for name in names if (ROOT / load_plan(name).head.out / MANIFEST).exists()]
 
 
 def evaluate(given: argparse.Namespace, console: Console) -> None:

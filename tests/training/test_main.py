@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.bus.settings import ROOT
-from training.__main__ import main
+from training.__main__ import main, shipped
 from training.configuration import CONFIGS, load_plan, parse_changes
 from training.report.page import fill, renew
 
@@ -49,6 +49,11 @@ def test_a_missing_trainer_and_data_set_name_those_that_are_there(
     assert "training.trainers.astrology is not there; there are " in error_of(["train", str(path)], capsys)
     command = ["evaluate", "--bundle", str(tmp_path), "--path", str(tmp_path), "--dataset", "tea-leaves"]
     assert "training.evaluation.tea_leaves is not there; there are " in error_of(command, capsys)
+
+
+def test_all_bundles_of_the_repository_have_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shipped() == sorted(path.parent.name for path in (ROOT / "bundles").glob("*/manifest.json"))
+    assert str(tmp_path / "ev-fault") in error_of(["train", "all", "--data", str(tmp_path)], capsys)
 
 
 def test_changes_are_yaml_and_go_over_the_file() -> None:
