@@ -38,6 +38,7 @@ class Peripheral:
 
     Attributes:
         damage: of each answer on its way: `corrupt` turns a bit, `cut` keeps its first half, `mute` drops it.
+        password: of its own protocol; empty = it asks for none.
         asked: frames that were written to it.
     """
 
@@ -45,6 +46,7 @@ class Peripheral:
     name: str
     battery: Battery = field(default_factory=Battery)
     damage: str = ""
+    password: str = ""
     asked: list[bytes] = field(default_factory=list)
     notify: Callable[[str, bytes], None] = lambda uuid, data: None
 
@@ -82,7 +84,15 @@ class Jbd(Peripheral):
     characteristics = ((uuid("ff01"), ("read", "notify")), (uuid("ff02"), ("read", "write-without-response")))
     answers_on = uuid("ff01")
 
+    opened = False
+
     def answer(self, frame: bytes) -> bytes | None:
+        if frame[:3] == b"\xff\xaa\x15":  # password; answered with 0 = right, 1 = wrong
+            self.opened = frame[4:-1] == self.password.encode() and frame[-1] == sum(frame[2:-1]) & 0xFF
+            body = bytes([0x15, 1, 0 if self.opened else 1])
+            return b"\xff\xaa" + body + bytes([sum(body) & 0xFF])
+        if self.password and not self.opened:
+            return None
         if frame[:2] != b"\xdd\xa5" or frame[-1] != 0x77 or frame[-3:-1] != self.checksum(frame[2:-3]):
             return None
         battery, command = self.battery, frame[2]

@@ -168,6 +168,16 @@ async def test_a_search_for_services_that_broke_off_is_not_believed_for_ever(sys
         await watching.good()
 
 
+async def test_a_pack_with_a_password(system_bus: str, watch: Watch) -> None:
+    async with PlayedBluez(system_bus, Jbd("A4:C1:38:00:00:01", "JBD-SP04S020", password="123456")):
+        await watch(JBD.replace("probes: 2", "probes: 2, secret: '123456'")).good()
+
+
+async def test_a_wrong_password(system_bus: str, watch: Watch) -> None:
+    async with PlayedBluez(system_bus, Jbd("A4:C1:38:00:00:01", "JBD-SP04S020", password="123456")):
+        await watch(JBD.replace("probes: 2", "probes: 2, secret: '000000'")).fault("secret")
+
+
 async def test_auto_knows_no_such_pack(system_bus: str, watch: Watch) -> None:
     pack = Jbd("11:22:33:44:55:66", "garage door")
     async with PlayedBluez(system_bus, pack):
