@@ -222,7 +222,7 @@ class Edge:
     def unacknowledged(self) -> bool:
         """Some alarm waits for a person."""
         self.listen()
-        return any(not alarm.get("acknowledged") for alarm in self.alarms.values())
+        return any(not alarm.get("acknowledged", True) for alarm in self.alarms.values())
 
     def healthy(self) -> bool:
         return bool(self.rows) and not self.rows[-1].quality
