@@ -20,6 +20,7 @@ from services.bus.ranges import RangeSet
 TRIM_ROWS: Final = 20_000  # blocks dropped at most in one go; the rest with the next group
 BLOCK_MESSAGES: Final = 128  # in one row at most; reading one of them inflates them all
 BLOCK_BYTES: Final = 128 * 1024  # of messages packed one by one
+CONFIRMED_WRITES: Final = 20  # confirmations are kept with each 20th group; the far side repeats those forgotten
 PAGE_BYTES: Final = 1024  # of a new file; a commit writes whole pages, and in most of them little is new
 CHECKPOINT_PAGES: Final = 4000  # of the log; a page that is written again until then goes into the file once
 _SCHEMA: Final = """
@@ -50,6 +51,8 @@ class Journal:
         self.index: dict[Key, BootIndex] = {}
         self.bytes = 0
         self._dirty: set[Key] = set()
+        self._confirmed: set[Key] = set()  # keys of which only confirmations are new
+        self._written = 0  # transactions
         self._early: dict[Key, RangeSet] = {}  # confirmed before the first group was written
         self._unsynced = False
         self.damaged = 0  # messages of blocks that could not be read; lost
@@ -109,6 +112,8 @@ class Journal:
         Raises:
             sqlite3.OperationalError: the disk is full or read-only; nothing was kept.
         """
+        if self._written % CONFIRMED_WRITES == 0:
+            self._dirty |= self._confirmed
         new = {(*e.key, e.seq): e for e in entries if not self._known(e)}
         changed: dict[Key, BootIndex] = {key: self.index[key] for key in self._dirty & self.index.keys()}
         opened: dict[Key, BootIndex] = {}
@@ -133,6 +138,8 @@ class Journal:
                 version = self._db.execute("pragma user_version").fetchone()[0]
                 self._db.execute(f"pragma user_version = {(version + 1) % 2**31}")
         self._unsynced = not durable
+        self._written += 1
+        self._confirmed -= self._dirty
         self._dirty.clear()
         for key in opened:
             self._early.pop(key, None)
@@ -187,7 +194,7 @@ class Journal:
         confirmed = at.confirmed if at else self._early.setdefault((stream, boot), RangeSet())
         for first, last in ranges:
             confirmed.add(first, last)
-        self._dirty.add((stream, boot))  # kept with the next group: forgetting it costs a second confirmation
+        self._confirmed.add((stream, boot))  # forgetting it costs a second confirmation, keeping it a page each time
 
     def close_boot(self, stream: str, boot: str) -> None:
         """This boot has ended cleanly; nothing follows. Kept with the next group."""
@@ -355,7 +362,7 @@ class Journal:
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
-            for key in self._dirty & self.index.keys():
+            for key in (self._dirty | self._confirmed) & self.index.keys():
                 self._save(key, self.index[key])
         self._db.close()
 
