@@ -27,6 +27,7 @@ from services.inference.shelf import Shelf
 log = logging.getLogger(__name__)
 CURSORS = "cursors"
 LOOK_S = 2.0  # how often the bundles' folders are looked at
+PATIENCE_S = 10.0  # that a gap may hold back what follows; windows are of minutes, and a skipped sample is never judged
 KEEP_S = 10.0  # a state each second would wear the card; what came since is delivered again
 
 
@@ -37,7 +38,8 @@ async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
     filters.append(topic_filter(node, kind="command", name="inference"))
     bus = Bus(settings, service="inference", subscribe=filters)
     async with bus, Publisher(bus, settings, "inference") as publisher:
-        reader, shelf = Reader(bus, publisher, settings), Shelf(settings.bundles, settings.references)
+        reader = Reader(bus, publisher, settings, patience_s=PATIENCE_S)
+        shelf = Shelf(settings.bundles, settings.references)
         estimators = Estimators(facts, bus.counters, publisher.remember, publisher.recall)
         service = Service(bus, publisher, reader, shelf, settings.single_cells(), estimators)
         await work(service.run(), bus, stop)
