@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from training.data.runs import FAULTY
 from training.data.splits import Fold, folds, inner
 from training.data.windows import Windows
-from training.evaluation.auroc import curve, interval
+from training.evaluation.auroc import auroc, curve
 from training.evaluation.vehicles import Scores, by_vehicle, choose_h, separation
 
 FOLDS: Final = 5
@@ -62,16 +62,34 @@ class Outcome:
         parts = [(self.fold == i, f"vehicles of fold {i + 1} of {count}") for i in range(count)]
         return [separation(self.score[part], self.vehicles.faulty[part], where) for part, where in parts]
 
+    def of_those(self, chosen: NDArray[np.bool_]) -> float:
+        """AUROC of these faulty vehicles, mean over the folds that have one."""
+        asked = chosen | ~self.vehicles.faulty
+        parts = [asked & (self.fold == i) for i in range(len(self.h)) if (chosen & (self.fold == i)).any()]
+        return float(np.mean([separation(self.score[part], chosen[part]) for part in parts]))
+
+    def interval(self) -> tuple[float, float]:
+        """95 % of the mean over the folds, by bootstrap over the vehicles of each fold (one scale a fold)."""
+        draw, drawn = np.random.default_rng(0), []
+        sides = [
+            tuple(np.nonzero((self.fold == i) & (self.vehicles.faulty == side))[0] for side in (True, False))
+            for i in range(len(self.h))
+        ]
+        for _ in range(DRAWS):
+            taken = [[self.score[draw.choice(side, len(side))] for side in both] for both in sides]
+            drawn.append(np.mean([auroc(faulty, healthy) or 0.0 for faulty, healthy in taken]))
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        return float(low), float(high)
+
     def as_dict(self) -> dict[str, Any]:
-        """AUROC: mean and spread over the folds, as DyAD reports it; of all vehicles together, with its interval."""
-        faulty, names = self.vehicles.faulty, np.array(self.vehicles.names)
-        ci = interval(self.score[faulty], names[faulty], self.score[~faulty], names[~faulty])
+        """AUROC: mean and spread over the folds, as DyAD reports it, with the mean's interval; of all together."""
+        faulty = self.vehicles.faulty
         return {
             "auroc": round(float(np.mean(self.of_folds)), 4),
             "spread": round(float(np.std(self.of_folds)), 4),
             "folds": [round(found, 4) for found in self.of_folds],
             "together": round(separation(self.score, faulty), 4),
-            "ci95": None if ci is None else [round(end, 4) for end in ci],
+            "ci95": [round(end, 4) for end in self.interval()],
             "h": self.h,
             "roc": roc(self.score, faulty),
         }
