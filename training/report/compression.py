@@ -39,14 +39,24 @@ def _work(counted: dict[str, int]) -> str:
 
 
 def picture(figures: Rows, path: Path) -> None:
-    """AUROC over size; a point's area is its time."""
-    figure, [axes] = sheet(7.2, 4.4)
-    for title, row in figures["rows"].items():
-        if "auroc" not in row:
-            continue
-        time = figures["latency"][title]["median"]
-        colour = RED if "INT8" in title and "dynamic" not in title else BLUE if "float" in title else GREY
-        axes.scatter(row["bytes"] / 1e3, row["auroc"], s=400 * time, color=colour, alpha=0.6, linewidth=0)
-        axes.annotate(f"{title}, {time:.2f} ms", (row["bytes"] / 1e3, row["auroc"]), fontsize="x-small")
-    axes.set(xlabel="size, kB (area: time of a window)", ylabel="AUROC over simulated vehicles")
+    """AUROC, size and time of each form, side by side."""
+    titles = [title for title in figures["latency"] if title in figures["rows"]]
+    places = list(range(len(titles), 0, -1))
+    panels = {
+        "AUROC, simulated vehicles": [figures["rows"][title].get("auroc") for title in titles],
+        "size, kB": [figures["rows"][title]["bytes"] / 1e3 for title in titles],
+        "a window, ms (median)": [figures["latency"][title]["median"] for title in titles],
+    }
+    figure, axes = sheet(9.5, 4.6, 1, 3)
+    for axis, (name, values) in zip(axes, panels.items(), strict=True):
+        for place, title, value in zip(places, titles, values, strict=True):
+            if value is not None:
+                axis.plot(value, place, "o", color=RED if "INT8" in title else BLUE)
+        axis.set(xlabel=name, ylim=(0.3, len(titles) + 0.7))
+        axis.set_yticks(places, titles if axis is axes[0] else [""] * len(titles))
+        axis.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
+    axes[1].set_xscale("log")
+    axes[1].set_xticks([20, 50, 100, 200], ["20", "50", "100", "200"])
+    axes[1].minorticks_off()
+    axes[2].set_xlim(left=0)
     save(figure, path)

@@ -53,7 +53,7 @@ def roc(found: Rows, path: Path) -> None:
 
 
 def reconstruction(found: Rows, path: Path) -> None:
-    """Current, and the lowest cell with what the net thinks that it should be, healthy and faulty."""
+    """Current, and the lowest cell (less its level and the polynomial) with what the net makes of it."""
     figure, axes = sheet(9, 4.2, 2, 2, share=True)
     for column, (name, one) in enumerate(found.items()):
         minutes = [i * STEP_MIN for i in range(len(one["current"]))]
@@ -63,7 +63,7 @@ def reconstruction(found: Rows, path: Path) -> None:
         above.set(title=f"{name}{fault}, score {one['score']:.1f}", ylabel="current, A" if not column else None)
         below.plot(minutes, one["lowest_cell_mv"], color=RED, label="measured")
         below.plot(minutes, one["reconstructed_mv"], color=BLUE, label="reconstructed")
-        below.set(xlabel="minutes", ylabel="lowest cell, less the polynomial, mV" if not column else None)
+        below.set(xlabel="minutes", ylabel="lowest cell*, mV" if not column else None)
     axes[2].legend(frameon=False)
     save(figure, path)
 
@@ -89,17 +89,20 @@ def latent(found: Rows, path: Path) -> None:
 
 def life(found: list[Rows], path: Path) -> None:
     """Score by day of a vehicle without a fault and of one with each."""
-    figure, axes = sheet(9, 6, (len(found) + 1) // 2, 2)
+    figure, axes = sheet(9, 4.4, (len(found) + 3) // 4, 4)
     for axis, one in zip(axes, found, strict=False):
         for faulty, colour in ((False, BLUE), (True, RED)):
             mine = [i for i, is_faulty in enumerate(one["faulty"]) if is_faulty == faulty]
             axis.scatter([one["day"][i] for i in mine], [one["score"][i] for i in mine], s=5, color=colour)
         axis.set_title(one["fault"].replace("_", " ") or "healthy", fontsize="medium", loc="left")
-        axis.set(yscale="log", ylabel="score")
+        axis.set(yscale="log", ylim=(0.08, 15))
+        axis.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     for axis in axes[len(found) :]:
         axis.set_visible(False)
-    for axis in axes[max(0, len(found) - 2) : len(found)]:
+    for axis in axes[max(0, len(found) - 4) : len(found)]:
         axis.set_xlabel("day")
+    for axis in axes[::4]:
+        axis.set_ylabel("score")
     save(figure, path)
 
 
