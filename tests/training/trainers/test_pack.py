@@ -9,6 +9,7 @@ from rich.console import Console
 from services.inference.bundle import Manifest, load_bundle
 from services.sensor.recorded import open_recording
 from tests.training.synthetic import write_vehicles
+from training.checkpoint import CheckpointError
 from training.compress.bundle import FLOAT_WORK
 from training.data.errors import DataError
 from training.data.ev_fault import Vehicle, read_rows
@@ -45,6 +46,29 @@ def test_real_and_simulated_vehicles_become_an_integer_bundle(folder: Path, tmp_
     assert manifest.score.threshold > 0
     assert [path.name for path in sorted((tmp_path / "one").iterdir())] == ["manifest.json", "model.onnx"]
     assert learn(folder, tmp_path / "two").sha256 == manifest.sha256  # seeded
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_bundle(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = learn(folder, tmp_path / "whole")
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.trainers.pack.integer_form", killed)  # between its two stages
+        with pytest.raises(KeyboardInterrupt):
+            learn(folder, tmp_path / "resumed")
+    console = Console(file=io.StringIO())
+    assert train(SMALL, folder, tmp_path / "resumed", console, resume=True).sha256 == whole.sha256
+    other = SMALL.model_copy(update={"kl_weight": 0.5})
+    with monkeypatch.context() as patch:
+        patch.setattr("training.trainers.pack.integer_form", killed)
+        with pytest.raises(KeyboardInterrupt):
+            learn(folder, tmp_path / "other")
+    with pytest.raises(CheckpointError, match=r"kl_weight was 0\.01, is 0\.5"):
+        train(other, folder, tmp_path / "other", console, resume=True)
 
 
 def test_the_reference_is_the_same_net_in_float(folder: Path, tmp_path: Path) -> None:
