@@ -55,8 +55,8 @@ def test(arguments: list[str]) -> int:
             code = subprocess.call([sys.executable, "-m", *command], cwd=ROOT)
             if code:
                 return code
-    workers = [] if arguments else ["-n", "2", "--no-loadscope-reorder"]
-    return subprocess.call([sys.executable, "-m", "pytest", *workers, *arguments], cwd=ROOT)
+    options = [] if arguments else ["-n", "2", "--no-loadscope-reorder", "--durations", "15"]
+    return subprocess.call([sys.executable, "-m", "pytest", *options, *arguments], cwd=ROOT)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,11 @@ def from_arguments(arguments: argparse.Namespace) -> UpSettings:
     if not valid:
         raise ConfigError("--speed", speed, "expected a number above 0, or max")
     replay: Path = (arguments.replay or DEMO).absolute()
-    if not replay.is_file():
+    try:
+        there = replay.is_file()
+    except OSError as error:  # a folder above it that we may not enter
+        raise ConfigError("--replay", str(replay), error.strerror or str(error)) from None
+    if not there:
         raise ConfigError("--replay", str(replay), "no such file")
     try:
         check_name("device", arguments.device)

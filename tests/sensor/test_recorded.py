@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from services.bus.errors import ConfigError, EmberwatchError, SourceError
 from services.bus.settings import ROOT
 from services.sensor import recorded
 from services.sensor.recorded import Recording, open_recording
+from tests.nobody import NOBODY, let_in
 
 START = 1_555_000_000.0  # April 2019
 DEMO = ROOT / "services" / "sensor" / "recordings" / "car1.parquet"
@@ -268,14 +268,11 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     path.chmod(0)
     code = "import sys, pathlib; from services.sensor.recorded import Recording; Recording(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(path)]
-    if os.geteuid() == 0:
-        tmp_path.chmod(0o711)
-        for parent in tmp_path.parents[:2]:
-            parent.chmod(0o711)
-        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    let_in(tmp_path)
+    done = subprocess.run([*NOBODY, *command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "SourceError" in done.stderr
+    assert f"{path}" in done.stderr
     assert "Permission denied" in done.stderr
 
 

@@ -17,6 +17,7 @@ from services.bus.topics import Topic
 from services.sensor.recorded import Recording
 from tests.fixtures_mosquitto import Broker
 from tests.mqtt import Client
+from tests.nobody import NOBODY, let_in
 
 TELEMETRY = "emberwatch/v1/pi/pack-1/telemetry/battery"
 STATUS = "emberwatch/v1/pi/node/status/sensor"
@@ -235,14 +236,12 @@ def test_a_lost_journal_costs_no_identity(broker: Broker, recording: Path) -> No
 
 def test_a_read_only_data_folder_is_counted_and_stops_nothing(broker: Broker, recording: Path) -> None:
     """As an ordinary user: root may write everywhere."""
-    for parent in recording.parents[:3]:
-        parent.chmod(0o755)
+    let_in(recording.parent)
     folder = recording.parent / "s"
     folder.mkdir(mode=0o555)
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
     with broker.client() as client:
         client.subscribe("emberwatch/v1/pi/#")
-        with sensor(broker, recording, "max", prefix=nobody) as process:
+        with sensor(broker, recording, "max", prefix=NOBODY) as process:
             statuses = wait(client, STATUS, finished)
             assert statuses[-1]["counters"]["journal_failing"] == 1
             samples = wait(client, TELEMETRY, lambda s: len(s) >= ROWS)

@@ -1,6 +1,5 @@
 """`./emberwatch up` with something wrong: one line that names it, exit code 2, nothing started."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 from services.bus.installation import FolderLock
 from services.bus.settings import ROOT
 from services.up.ports import NAMES, is_free
+from tests.nobody import NOBODY, let_in
 
 GOOD = "ts,voltage\n1767225600,11\n1767225601,12\n"
 
@@ -20,8 +20,8 @@ def up(tmp_path: Path, *arguments: str, as_nobody: bool = False) -> str:
     command = [sys.executable, "-m", "services", "up", "--until-done", *arguments]
     if "--data" not in arguments:
         command += ["--data", str(tmp_path / "data")]
-    if as_nobody and os.geteuid() == 0:
-        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    if as_nobody:
+        command = [*NOBODY, *command]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     (line,) = done.stderr.splitlines()
@@ -108,8 +108,7 @@ def test_a_data_folder_that_another_up_uses(
 
 def test_a_data_folder_that_is_not_writable(tmp_path: Path, recording: Path) -> None:
     """As an ordinary user: root may write everywhere."""
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    let_in(tmp_path)
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o555)
     line = up(tmp_path, "--replay", str(recording), "--data", str(folder), as_nobody=True)
