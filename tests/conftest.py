@@ -15,8 +15,8 @@ WHOLE = {"system", "up", "hardware"}  # each of these tests has the machine's po
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First what runs the whole system, for it takes longest; of that the virtual Pi last."""
-    items.sort(key=lambda item: (not whole(item.nodeid), item.get_closest_marker("rig") is not None))
+    """First what runs the whole system, for it takes longest; of that last what keeps the disk busy for minutes."""
+    items.sort(key=lambda item: (not whole(item.nodeid), any(item.get_closest_marker(m) for m in ("docker", "rig"))))
 
 
 def whole(nodeid: str) -> bool:
