@@ -40,4 +40,4 @@ def _tile(name: str, estimated: Estimated, *, stale: bool) -> Tile:
         value, error, unit = value * 1000, None if error is None else error * 1000, f"m{unit}"
     digits = 3 if not error else min(max(1 - math.floor(math.log10(error)), 0), 4)
     note = "" if error is None else f"± {error:.{digits}f}"
-    return Tile(label, f"{value:.{digits}f}", unit, note, "", stale)
+    return Tile(label, f"{value:z.{digits}f}", unit, note, "", stale)

@@ -32,7 +32,7 @@ def battery_tiles(sample: Sample | None, fresh: Freshness) -> list[Tile]:
     def add(channel: str, label: str, digits: int, unit: str, scale: float = 1.0, note: str = "") -> None:
         if channel in values:
             value = _scalar(values, channel)
-            text = None if value is None else f"{value * scale:.{digits}f}"
+            text = None if value is None else f"{value * scale:z.{digits}f}"
             found.append(Tile(label, text, unit, note, sample.quality.get(channel, ""), stale))
 
     cells, probes = _vector(values, "cell_voltages"), _vector(values, "temperatures")

@@ -41,3 +41,8 @@ def test_large_currents_stay_in_ampere_and_nothing_is_shown_of_nothing() -> None
     (tile,) = estimate_tiles(estimate(leak_current=(1.5, 0.02)), LIVE)
     assert (tile.value, tile.unit) == ("1.500", "A")
     assert estimate_tiles(None, LIVE) == []
+
+
+def test_nothing_has_no_sign() -> None:
+    (tile,) = estimate_tiles(estimate(current_offset=(-0.0002, 0.039)), LIVE)
+    assert (tile.value, tile.note) == ("0", "± 39")
