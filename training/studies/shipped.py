@@ -1,4 +1,4 @@
-"""The shipped bundles of packs, as they are, on whole simulated fleets: AUROC over vehicles.
+"""The shipped bundles of packs and the baselines, as they are, on whole simulated fleets: AUROC over vehicles.
 
 They were learnt from other simulated vehicles (and real ones). Their score's form was compared on some of these fleets;
 `untouched` is the one that no choice was made on.
@@ -12,9 +12,9 @@ from rich.console import Console
 
 from services.bus.settings import ROOT
 from services.inference.bundle import load_bundle
+from training.data.simulated import as_channels, windows
 from training.evaluation.scores import scores
 from training.evaluation.simulated import figures
-from training.packs import simulated
 from training.simulation.fleet import Fleet
 
 
@@ -23,7 +23,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bundles: tuple[str, ...] = ("dyad-int8", "dyad-fp32")
+    bundles: tuple[str, ...] = ("dyad-int8", "dyad-fp32", "autoencoder", "mahalanobis")
     seeds: tuple[int, ...] = (2, 1, 3)
     untouched: tuple[int, ...] = Field((2,), description="Seeds of fleets that no choice was made on.")
 
@@ -33,8 +33,9 @@ def study(config: Config, data: Path, console: Console) -> dict[str, Any]:
     bundles = [load_bundle(ROOT / "bundles" / name) for name in config.bundles]
     made: dict[str, Any] = {"untouched": list(config.untouched), "bundles": {b.manifest.id: {} for b in bundles}}
     for seed in config.seeds:
-        windows = simulated(Fleet(seed=seed))
+        fleet = windows(Fleet(seed=seed))
         for bundle in bundles:
-            made["bundles"][bundle.manifest.id][str(seed)] = figures(windows, scores(bundle.run, windows)[0])
+            seen = as_channels(fleet, bundle.manifest.channels)
+            made["bundles"][bundle.manifest.id][str(seed)] = figures(seen, scores(bundle.run, seen)[0])
         console.print(f"fleet of seed {seed} judged")
     return made
