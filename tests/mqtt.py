@@ -11,7 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-TIMEOUT_S = 120.0  # a disk that is busy with others can hold a broker up for long
+TIMEOUT_S = 60.0  # a disk that is busy with others can hold a broker up for long
 
 
 class Client:

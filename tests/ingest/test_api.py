@@ -328,7 +328,7 @@ async def test_acknowledge_brings_the_nodes_answer_and_504_without_one(
     seen = {"by": "anna@test", "revision": 3}
     url = "/api/v1/alarms/pi/pack-1/cell_spread/acknowledge"
     async with client_of(create_app(settings(postgres_url, tmp_path, broker.port))) as api:
-        with await asyncio.to_thread(broker.client().__enter__) as node:
+        with broker.client() as node:
 
             async def shown() -> bool:
                 return len((await api.get("/api/v1/alarms", params={"active": "true"})).json()) == 1

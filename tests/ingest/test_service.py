@@ -85,7 +85,7 @@ async def test_killed_in_mid_drain_it_loses_nothing_and_doubles_nothing(
     postgres_url: str, connection: Any, tmp_path: Path, broker: Broker
 ) -> None:
     total = 6000
-    with await asyncio.to_thread(broker.client().__enter__) as node:
+    with broker.client() as node:
         online = str(Topic("cloud", "cloud", "status", "ingest"))
         await asyncio.to_thread(node.subscribe, online)
         first = await asyncio.to_thread(Process, postgres_url, tmp_path, broker)
@@ -216,7 +216,7 @@ async def test_bad_messages_are_set_aside_with_their_reason_and_nothing_else_sto
     postgres_url: str, connection: Any, tmp_path: Path, broker: Broker
 ) -> None:
     async with ingest_of(postgres_url, tmp_path, broker) as ingest:
-        with await asyncio.to_thread(broker.client().__enter__) as node:
+        with broker.client() as node:
             await asyncio.to_thread(node.publish, LAYOUT, battery_layout().model_dump_json(), retain=True)
             await asyncio.to_thread(publish_all, node, BAD | {"good": payload(sample(9))})
             strange = "emberwatch/v1/pi/pack-1/telemetry/Ba ttery"
@@ -270,7 +270,7 @@ async def test_backfill_without_a_layout_is_asked_for_again_when_the_layout_has_
 ) -> None:
     quick: dict[str, Any] = {"heal_timeout_s": 0.3}
     async with ingest_of(postgres_url, tmp_path, broker, **quick) as ingest:
-        with await asyncio.to_thread(broker.client().__enter__) as node:
+        with broker.client() as node:
             publisher = Journalled(node)
             await asyncio.to_thread(publisher.begin)
             await until(lambda: publisher.asked() == 1)
@@ -298,7 +298,7 @@ async def test_backfill_that_does_not_fit_is_set_aside_and_not_asked_for_again(
     postgres_url: str, connection: Any, tmp_path: Path, broker: Broker, block: dict[str, Any], reason: str
 ) -> None:
     async with ingest_of(postgres_url, tmp_path, broker):
-        with await asyncio.to_thread(broker.client().__enter__) as node:
+        with broker.client() as node:
             await asyncio.to_thread(node.publish, LAYOUT, battery_layout().model_dump_json(), retain=True)
             publisher = Journalled(node)
             await asyncio.to_thread(publisher.begin)
@@ -313,7 +313,7 @@ async def test_backfill_without_a_time_is_set_aside_when_its_journal_says_in_vai
     postgres_url: str, connection: Any, tmp_path: Path, broker: Broker
 ) -> None:
     async with ingest_of(postgres_url, tmp_path, broker) as ingest:
-        with await asyncio.to_thread(broker.client().__enter__) as node:
+        with broker.client() as node:
             publisher = Journalled(node)
             await asyncio.to_thread(publisher.begin)
             await until(lambda: publisher.asked() == 1)
@@ -332,7 +332,7 @@ async def test_a_sample_may_come_before_its_layout(
     postgres_url: str, connection: Any, tmp_path: Path, broker: Broker
 ) -> None:
     async with ingest_of(postgres_url, tmp_path, broker, layout_wait_s=20.0):
-        with await asyncio.to_thread(broker.client().__enter__) as node:
+        with broker.client() as node:
             await asyncio.to_thread(publish_all, node, {"early": payload(sample(0))})
             await asyncio.to_thread(node.publish, LAYOUT, battery_layout().model_dump_json(), retain=True)
             await until(counted(connection, "SELECT count(*) FROM sample", 1))
@@ -351,7 +351,7 @@ async def test_two_installations_under_one_name_raise_an_alarm(
     postgres_url: str, connection: Any, tmp_path: Path, broker: Broker
 ) -> None:
     async with ingest_of(postgres_url, tmp_path, broker):
-        with await asyncio.to_thread(broker.client().__enter__) as node:
+        with broker.client() as node:
             await say(node, "aa", "bb", "aa", "bb")
             await until(counted(connection, "SELECT count(*) FROM alarm WHERE active", 1))
             await until(counted(connection, "SELECT count(*) FROM event", 1))
@@ -363,7 +363,7 @@ async def test_two_installations_under_one_name_raise_an_alarm(
 async def test_a_restart_neither_raises_two_installations_again_nor_forgets_to_end_it(
     postgres_url: str, connection: Any, tmp_path: Path, broker: Broker
 ) -> None:
-    with await asyncio.to_thread(broker.client().__enter__) as node:
+    with broker.client() as node:
         async with ingest_of(postgres_url, tmp_path, broker):
             await say(node, "aa", "bb", "aa", "bb")
             await until(counted(connection, "SELECT count(*) FROM alarm WHERE active", 1))
@@ -391,7 +391,7 @@ async def test_a_restart_neither_raises_two_installations_again_nor_forgets_to_e
 async def test_it_stops_cleanly_on_a_signal(
     postgres_url: str, tmp_path: Path, broker: Broker, number: signal.Signals
 ) -> None:
-    with await asyncio.to_thread(broker.client().__enter__) as node:
+    with broker.client() as node:
         status = str(Topic("cloud", "cloud", "status", "ingest"))
         await asyncio.to_thread(node.subscribe, status)
         process = await asyncio.to_thread(Process, postgres_url, tmp_path, broker)
