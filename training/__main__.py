@@ -71,12 +71,10 @@ def train(given: argparse.Namespace, console: Console) -> None:
     every = given.config == "all"
     for name in shipped() if every else [given.config]:
         plan = load_plan(name, given.set)
-        data, out = Path(plan.head.data), Path(plan.head.out)
-        if every:
-            data = given.data / data.name if given.data else ROOT / data
-            out = given.out / out.name if given.out else ROOT / out
-        else:
-            data, out = given.data or ROOT / data, given.out or ROOT / out
+        data, out = (
+            ROOT / named if folder is None else folder / Path(named).name if every else folder
+            for folder, named in ((given.data, plan.head.data), (given.out, plan.head.out))
+        )
         manifest = plan.module.train(plan.config, data, out, console, given.resume)
         print(f"{manifest.id} -> {out}", flush=True)
 

@@ -11,7 +11,18 @@ import onnx
 
 from training.compress.calibrate import Ranges, observe
 from training.compress.graph import WEIGHT_MAX, Graph, Tensor
-from training.models.cell import CHARGE, CHEMISTRIES, CHEMISTRY, COLUMNS, INPUTS, PHASE, SCALED_KNOTS, TIME, VOLTAGE
+from training.models.cell import (
+    CHARGE,
+    CHEMISTRIES,
+    CHEMISTRY,
+    COLUMNS,
+    INPUTS,
+    PHASE,
+    SCALED_KNOTS,
+    TIME,
+    VOLTAGE,
+    Net,
+)
 from training.models.cell import Values as Windows
 from training.models.cell_fit import Voltage
 from training.models.leak import BINS, SMALL, SQUARE, TOP, UNLIKE, Head
@@ -52,15 +63,28 @@ def calibrate(model: Voltage, head: Head, windows: Windows) -> Ranges:
 
 def _net(graph: Graph, model: Voltage, window: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and one over sigma, (1, 1, steps)."""
-    enter, *blocks, (weight, bias) = model.net.layers()
+    mean, log_inverse = net_nodes(graph, model.net, window)
+    return mean, graph.node("Exp", log_inverse)
+
+
+def net_nodes(graph: Graph, net: Net, window: Tensor, *, streams: bool = False) -> tuple[Tensor, Tensor]:
+    """The net: mean and logarithm of one over sigma, (1, 1, steps).
+
+    Args:
+        streams: each block's past comes in and goes out as `state0`, .. instead of zeros before the window.
+    """
+    enter, *blocks, (weight, bias) = net.layers()
     hidden = graph.quantize("window", graph.transpose(window, [0, 2, 1]))
     hidden = graph.conv("enter", hidden, *enter, relu=True)
-    for i, (block, dilation) in enumerate(zip(blocks, model.net.dilations, strict=True)):
-        answer = graph.conv(f"block{i}", hidden, *block, pads=(2 * dilation, 0), dilation=dilation, relu=True)
+    for i, (block, dilation) in enumerate(zip(blocks, net.dilations, strict=True)):
+        given, past = hidden, 2 * dilation
+        if streams:
+            given = graph.carried(f"state{i}", hidden, [1, len(enter[0]), past])
+        pads = (0, 0) if streams else (past, 0)
+        answer = graph.conv(f"block{i}", given, *block, pads=pads, dilation=dilation, relu=True)
         hidden = graph.add(f"sum{i}", hidden, answer)
     mean = graph.conv("mean", hidden, weight[:1], bias[:1])
-    log_inverse = graph.conv("log_inverse", hidden, -0.5 * weight[1:], -0.5 * bias[1:])
-    return mean, graph.node("Exp", log_inverse)
+    return mean, graph.conv("log_inverse", hidden, -0.5 * weight[1:], -0.5 * bias[1:])
 
 
 def _base(graph: Graph, model: Voltage, window: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from training.compress.cell_graph import net_nodes
 from training.compress.graph import Graph, Grid
 from training.models.cell import COLUMNS, Net
 
@@ -53,18 +54,9 @@ def next_state(model: onnx.ModelProto, made: list[NDArray[Any]]) -> State:
 
 def _build(net: Net, steps: int, ranges: Ranges | None, *, streams: bool) -> Graph:
     graph = Graph(ranges)
-    enter, *blocks, (weight, bias) = net.layers()
     window = graph.input("window", [1, steps, len(COLUMNS)])
-    hidden = graph.quantize("window", graph.transpose(window, [0, 2, 1]))
-    hidden = graph.conv("enter", hidden, *enter, relu=True)
-    for i, (block, dilation) in enumerate(zip(blocks, net.dilations, strict=True)):
-        given, pads = hidden, (2 * dilation, 0)
-        if streams:
-            given, pads = graph.carried(f"state{i}", hidden, [1, len(enter[0]), 2 * dilation]), (0, 0)
-        answer = graph.conv(f"block{i}", given, *block, pads=pads, dilation=dilation, relu=True)
-        hidden = graph.add(f"sum{i}", hidden, answer)
-    for name, row in (("mean", slice(0, 1)), ("log_inverse", slice(1, 2))):
-        graph.output(name, graph.conv(name, hidden, weight[row], bias[row]), [1, 1, steps])
+    for name, made in zip(("mean", "log_inverse"), net_nodes(graph, net, window, streams=streams), strict=True):
+        graph.output(name, made, [1, 1, steps])
     return graph
 
 

@@ -46,9 +46,9 @@ def rounded(
         made: a module's name -> label of what it gives.
         ranges: of the labels, from calibrate.observe.
     """
-    layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv1d) and name in given}
     modules = dict(net.named_modules())
-    missing = {*given, *made} - {*layers, *(name for name in made if name in modules)}
+    layers = {name: layer for name, layer in modules.items() if isinstance(layer, nn.Conv1d) and name in given}
+    missing = (given.keys() - layers.keys()) | (made.keys() - modules.keys())
     if missing:
         raise ValueError(f"no convolution named {sorted(missing)[0]}")
     hooks = [
