@@ -48,14 +48,14 @@ def main(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Ruff, mypy and pytest with two workers; with arguments, pytest alone."""
+    """Ruff, mypy and pytest with three workers (they mostly wait); with arguments, pytest alone."""
     if not arguments:
         for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
             print("$", *command, flush=True)
             code = subprocess.call([sys.executable, "-m", *command], cwd=ROOT)
             if code:
                 return code
-    options = [] if arguments else ["-n", "2", "--no-loadscope-reorder", "--durations", "15"]
+    options = [] if arguments else ["-n", "3", "--no-loadscope-reorder", "--durations", "15"]
     return subprocess.call([sys.executable, "-m", "pytest", *options, *arguments], cwd=ROOT)
 
 

@@ -11,23 +11,30 @@ settings.load_profile("patient")
 
 pytest_plugins = ["tests.fixtures_dbus", "tests.fixtures_docker", "tests.fixtures_mosquitto", "tests.fixtures_postgres"]
 
-WHOLE = {"system", "up", "hardware"}  # each of these tests has the machine's ports or hardware for itself
+# One after another: each of these runs all services at once, or keeps an engine or an emulator busy.
+GROUPS = {
+    "tests/system/test_compose.py": "containers",
+    "tests/mosquitto/test_container.py": "containers",
+    "tests/system/": "system",
+    "tests/hardware/test_": "hardware",
+}
+
+
+def group(nodeid: str) -> str | None:
+    return next((name for path, name in GROUPS.items() if nodeid.startswith(path)), None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First what runs the whole system, for it takes longest; of that last what keeps the disk busy for minutes."""
-    items.sort(key=lambda item: (not whole(item.nodeid), any(item.get_closest_marker(m) for m in ("docker", "rig"))))
-
-
-def whole(nodeid: str) -> bool:
-    return nodeid.split("/")[1] in WHOLE
+    """What takes longest comes first."""
+    order = ["system", "containers", "hardware", None]
+    items.sort(key=lambda item: order.index(group(item.nodeid)))
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Workers take whole files; what runs the whole system follows one after another on one of them."""
+    """Workers take whole groups, then whole files."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "whole" if whole(nodeid) else super()._split_scope(nodeid)
+        return group(nodeid) or super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -11,6 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+T = TypeVar("T")
 TIMEOUT_S = 60.0  # a disk that is busy with others can hold a broker up for long
 
 
@@ -127,6 +128,20 @@ class Client:
         """Wait until at least this many messages have arrived; returns them."""
         self._wait(lambda: len(self._messages) >= count, timeout_s, f"{count} messages")
         return self.messages
+
+    def wait_until(
+        self, found: Callable[[list[paho.MQTTMessage]], T | None], what: str, *, timeout_s: float = TIMEOUT_S
+    ) -> T:
+        """Wait until `found` makes something of what has arrived; returns it. `what` names it in the error."""
+        result: list[T] = []
+
+        def holds() -> bool:
+            given = found(self._messages)
+            result[:] = [] if given is None else [given]
+            return given is not None
+
+        self._wait(holds, timeout_s, what)
+        return result[0]
 
     def _note(self, change: Callable[[], None]) -> None:
         with self._changed:

@@ -8,14 +8,19 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from paho.mqtt.client import MQTTMessage
 
+from services.bus.messages import Fetch, write
 from tests.fixtures_mosquitto import Broker
 from tests.inference.small_bundle import STRIDE, WINDOW, write_bundle
 
 ROWS = 1200
 SCORE = "emberwatch/v1/pi/pack-1/score/small"
+JOURNAL = "emberwatch/v1/pi/pack-1/journal/score.small"
+BACKFILL = "emberwatch/v1/pi/pack-1/backfill/score.small"
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -57,13 +62,41 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
+def announced(messages: list[MQTTMessage], count: int) -> dict[str, list[tuple[int, int]]] | None:
+    """The journal's ranges by boot as last announced, if they hold this many scores."""
+    pages = [json.loads(m.payload) for m in messages if m.topic == JOURNAL]
+    ranges = [(r["boot"], (r["first"], r["last"])) for r in pages[-1]["ranges"]] if pages else []
+    if sum(last - first + 1 for _, (first, last) in ranges) < count:
+        return None
+    return {boot: [r for b, r in ranges if b == boot] for boot, _ in ranges}
+
+
+def sent(messages: list[MQTTMessage], held: dict[str, list[tuple[int, int]]]) -> list[dict[str, Any]] | None:
+    """Each score once, as it was sent live and again, if none of what is held is missing."""
+    scores = {}
+    for message in messages:
+        content = json.loads(message.payload)
+        if message.topic == SCORE:
+            scores[content["boot"], content["seq"]] = content
+        elif message.topic == BACKFILL:
+            scores |= {(content["boot"], seq): m for seq, m in zip(content["seq"], content["messages"], strict=True)}
+    missing = [
+        (boot, n)
+        for boot, ranges in held.items()
+        for a, b in ranges
+        for n in range(a, b + 1)
+        if (boot, n) not in scores
+    ]
+    return None if missing else list(scores.values())
+
+
 def test_killed_service_loses_and_repeats_no_score(
     broker: Broker, start: Start, recording: Path, tmp_path: Path
 ) -> None:
     bundles = json.dumps([str(write_bundle(tmp_path / "small"))])
     expected = list(range(0, ROWS - WINDOW, STRIDE))
     with broker.client() as client:
-        client.subscribe(SCORE)
+        client.subscribe(SCORE, JOURNAL, BACKFILL)
         inference = start("inference", bundles=bundles)
         start("sensor", replay=str(recording), device="pack-1", speed="4000")
         client.wait_count(len(expected) // 8)
@@ -74,14 +107,15 @@ def test_killed_service_loses_and_repeats_no_score(
         inference.send_signal(signal.SIGKILL)
         inference.wait()
         inference = start("inference", bundles=bundles)
-        scores = {}
-        for count in range(len(expected) // 2, 3 * len(expected)):
-            for message in client.wait_count(count):
-                score = json.loads(message.payload)
-                scores[score["boot"], score["seq"]] = score
-            if len(scores) >= len(expected):
-                break
-        assert sorted(score["window"]["first"] for score in scores.values()) == expected
+        held = client.wait_until(lambda messages: announced(messages, len(expected)), "all scores in the journal")
+        # one that was kept, but not sent when its service died, is there for who asks, as ingest and alert do
+        for boot, ranges in held.items():
+            ask = Fetch(
+                correlation_id=boot, action="backfill", stream="score.small", device="pack-1", boot=boot, ranges=ranges
+            )
+            client.publish("emberwatch/v1/pi/node/command/inference", write(ask))
+        told = client.wait_until(lambda messages: sent(messages, held), "all scores sent again")
+        assert sorted(score["window"]["first"] for score in told) == expected
         inference.terminate()
         assert inference.wait(20) == 0
 

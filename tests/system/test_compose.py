@@ -112,7 +112,7 @@ def demo(docker_engine: str) -> Iterator[dict[str, str]]:
     ports = zip(PUBLISHED, free_ports(len(PUBLISHED)), strict=True)
     variables = {f"EMBERWATCH_{name}": str(port) for name, port in ports}
     try:
-        compose("build", timeout_s=900, variables=variables)
+        compose("build", "sensor", "ingest", timeout_s=900, variables=variables)  # a node's image and a server's
         compose("up", "-d", "--wait", "--wait-timeout", "240", timeout_s=300, variables=variables)
         yield variables
     finally:
