@@ -48,28 +48,34 @@ class ProvedADS1115(ADS1115):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._clock, self._sleep = clock, sleep
-        self._written, self._begun = 0, 0.0
+        self._written, self._asked, self._begun = 0, 0.0, 0.0
         super().__init__(i2c, address=address, data_rate=data_rate, mode=Mode.SINGLE)
 
     def _write_register(self, reg: int, value: int) -> None:
         if reg == CONFIG:
-            self._written, self._begun = value, self._clock()
+            self._written, self._asked = value, self._clock()
         super()._write_register(reg, value)
+        if reg == CONFIG:
+            self._begun = self._clock()
 
     def _conversion_complete(self) -> int:
-        """Wait until the conversion that was just begun is done. The driver asks this in a loop."""
+        """Wait until the conversion that was just begun is done. The driver asks this in a loop.
+
+        It began while the order was on the bus and is looked at while the question is: on a busy bus or computer both
+        take long. So a chip is late by the time between them, and early by the time around them.
+        """
         nominal = 1 / self.data_rate
         first = True
         while True:
-            config = self._checked()
             passed = self._clock() - self._begun
+            config = self._checked()
             if config & READY:
-                if first and passed < UNTIMED * nominal:
+                if first and self._clock() - self._asked < UNTIMED * nominal:
                     raise ChipFault("stuck")  # ready before it can be: it never began
                 return config & READY
             if passed >= PATIENCE * nominal + SPARE_S:
                 raise ChipFault("timeout")
-            self._sleep(max(SLOWER * nominal - passed, nominal / 8))
+            self._sleep(max(SLOWER * nominal - (self._clock() - self._begun), nominal / 8))
             first = False
 
     def _checked(self) -> int:

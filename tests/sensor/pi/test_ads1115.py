@@ -199,6 +199,30 @@ def test_a_chip_that_does_not_convert_is_stuck_and_one_that_never_ends_times_out
     assert bench.read(pin=0) == pytest.approx(0.5, abs=1e-3)
 
 
+@pytest.mark.parametrize("busy_s", [0.03, 0.2, 2.0])
+def test_a_busy_bus_is_no_late_converter(busy_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order waits for others on the bus, and an answer for the computer; a conversion may take 62 ms here."""
+    bench = Bench()
+    order, answer = bench.bus.write, bench.bus.read
+
+    def late_order(address: int, data: bytes) -> None:
+        if len(data) == 3:  # a register and what is written to it
+            bench.time.sleep(busy_s)
+        order(address, data)
+
+    def late_answer(address: int, n: int) -> bytes:
+        read = answer(address, n)
+        bench.time.sleep(busy_s)
+        return read
+
+    monkeypatch.setattr(bench.bus, "write", late_order)
+    monkeypatch.setattr(bench.bus, "read", late_answer)
+    for _ in range(3):
+        assert bench.read(pin=0) == pytest.approx(0.5, abs=1e-3)
+    bench.chip.endless = True
+    assert bench.fault(pin=0) == "timeout"
+
+
 def unplug(bench: Bench) -> Callable[[], None]:
     bench.bus.unplug(0x48)
     return lambda: bench.bus.plug(0x48)
