@@ -8,6 +8,7 @@ before and after each result. Registers: TI's SBAS444E.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from statistics import fmean
 from typing import Final
 
@@ -29,6 +30,10 @@ TOO_FULL: Final = 0.95  # of the range: take a coarser one, now
 HALF_EMPTY: Final = 0.40  # of the next finer range: take that one, next time
 GROUND_GAIN: Final = 1.0
 UNTIMED: Final = 0.5  # of a conversion's time: within it none can have ended
+PROOF_S: Final = 1.0  # so often a chip that was never seen converting proves that it does
+SLOWEST: Final = 8  # conversions a second; its bits in the configuration are 0
+RATE_BITS: Final = 0x00E0
+PROOFS: Final = 3
 
 
 class ProvedADS1115(ADS1115):
@@ -49,6 +54,7 @@ class ProvedADS1115(ADS1115):
     ) -> None:
         self._clock, self._sleep = clock, sleep
         self._written, self._asked, self._begun = 0, 0.0, 0.0
+        self._proved_at = -inf
         super().__init__(i2c, address=address, data_rate=data_rate, mode=Mode.SINGLE)
 
     def _write_register(self, reg: int, value: int) -> None:
@@ -70,7 +76,9 @@ class ProvedADS1115(ADS1115):
             passed = self._clock() - self._begun
             config = self._checked()
             if config & READY:
-                if first and self._clock() - self._asked < UNTIMED * nominal:
+                if not first:
+                    self._proved_at = self._clock()
+                elif self._clock() - self._asked < UNTIMED * nominal:
                     raise ChipFault("stuck")  # ready before it can be: it never began
                 return config & READY
             if passed >= PATIENCE * nominal + SPARE_S:
@@ -89,7 +97,24 @@ class ProvedADS1115(ADS1115):
         self._gain = gain  # its setter would write the configuration once more
         code = int(self.read(mux))
         self._checked()  # not reset while the result was fetched
+        if self._clock() - self._proved_at >= PROOF_S:
+            self._prove()
         return code
+
+    def _prove(self) -> None:
+        """See it convert: a chip that hangs has its last result ready at once, and so has a quick one on a busy bus.
+
+        One conversion at the slowest rate cannot be over at the first look, unless that comes too late to tell.
+        """
+        for _ in range(PROOFS):
+            self._write_register(CONFIG, self._written & ~RATE_BITS)
+            if not self._checked() & READY:
+                self._sleep(SLOWER / SLOWEST)
+                self._proved_at = self._clock()
+                return
+            if self._clock() - self._asked < UNTIMED / SLOWEST:
+                break
+        raise ChipFault("stuck")
 
 
 @dataclass(slots=True)

@@ -15,8 +15,8 @@ class ChipFault(Exception):
     """A chip gave no reading. `reason`: as in the quality `fault:<reason>`.
 
     no_answer: nobody acknowledges the address; bus_locked: no transfer on the bus ends; reset: its configuration is not
-    what was written (a brown-out); stuck: it does not convert; timeout: a conversion did not end; wrong_chip: another
-    chip answers.
+    what was written (a brown-out); stuck: it does not convert, or cannot be seen to; timeout: a conversion did not end;
+    wrong_chip: another chip answers.
     """
 
     def __init__(self, reason: str) -> None:

@@ -199,6 +199,28 @@ def test_a_chip_that_does_not_convert_is_stuck_and_one_that_never_ends_times_out
     assert bench.read(pin=0) == pytest.approx(0.5, abs=1e-3)
 
 
+@pytest.mark.parametrize(("rate", "busy_s"), [(128, 0.0), (128, 0.005), (128, 0.02), (860, 0.002), (8, 0.05)])
+def test_a_chip_that_hangs_gives_no_number_however_busy_the_bus(
+    rate: int, busy_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last result is ready at each look, and a look that comes late finds nothing strange in that."""
+    bench = Bench(rate)
+    order = bench.bus.write
+
+    def late(address: int, data: bytes) -> None:
+        order(address, data)
+        bench.time.sleep(busy_s)
+
+    monkeypatch.setattr(bench.bus, "write", late)
+    for _ in range(3):
+        assert bench.read(pin=0) == pytest.approx(0.5, abs=1e-3)
+    bench.chip.frozen = True
+    bench.time.sleep(1.0)
+    assert bench.fault(pin=0) == "stuck"
+    bench.chip.frozen = False
+    assert bench.read(pin=0) == pytest.approx(0.5, abs=1e-3)
+
+
 @pytest.mark.parametrize("busy_s", [0.03, 0.2, 2.0])
 def test_a_busy_bus_is_no_late_converter(busy_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order waits for others on the bus, and an answer for the computer; a conversion may take 62 ms here."""
