@@ -31,7 +31,7 @@ alert:
 PERIOD_S: Final = 2.0  # a row; to read both probes takes 300 USB transfers of 2 to 3 ms here
 WIRING: Final = f"""
 chips: {{adc-1: {{kind: ads1115}}}}
-w1: {{resolution: 9, max_age_s: {3 * PERIOD_S:g}}}
+w1: {{resolution: 9, max_age_s: {5 * PERIOD_S:g}}}
 probes: {{front: {{id: 28-0000012345ab, warms_with: [back]}}, back: {{id: 28-0000012345cd}}}}
 devices:
   pack-1:
@@ -49,9 +49,9 @@ for n in $(seq 1000); do (: </dev/tcp/127.0.0.1/{BROKER}) 2>/dev/null && exit; s
 tail /run/*.log; exit 1
 """
 START_S: Final = 120.0  # three Pythons that start at once
-OVER_TEMPERATURE: Final = ("over_temperature", "temperature_max")
-HOT: Final = 65.0  # degC: severity high
+OVER_VOLTAGE: Final = ("cell_over_voltage", "cell_voltage_max")  # severity high
 AT_REST: Final = [1.12, 1.5, 1.85, 1.84]  # at the converter's pins [V]: 7.39 V, 0 A, 3.70 V, 3.68 V
+OVERCHARGED: Final = [1.30, 1.5, 2.15, 2.14]  # 4.30 V, 4.28 V
 WARM: Final = 21.5  # degC
 ENVIRONMENT: Final = {
     "EMBERWATCH_CONFIG": "/etc/emberwatch/emberwatch.yaml",
@@ -94,6 +94,7 @@ class Edge:
     def start(self, services: Sequence[str] = SERVICES) -> None:
         """Broker and services, as the units of deploy/pi start them."""
         machine = self.bench.pi.machine
+        self.bench.pi.search_probes()
         machine.write("/etc/emberwatch/emberwatch.yaml", SETTINGS)
         machine.write("/etc/emberwatch/pi.yaml", WIRING)
         self.pids["broker"] = machine.start("local", "sh /opt/emberwatch/mosquitto/start local", ENVIRONMENT)
@@ -229,17 +230,16 @@ class Edge:
 
 
 @contextmanager
-def hot(edge: Edge) -> Iterator[None]:
-    """One probe is hot; the alarm stands. Afterwards it is cold, and the condition is over."""
-    probe = edge.bench.probes[0]
-    probe.celsius = HOT
+def overcharged(edge: Edge) -> Iterator[None]:
+    """The cells are; the alarm stands. Afterwards they are not, and the condition is over."""
+    edge.bench.adc.ain = list(OVERCHARGED)
     try:
-        took = edge.wait(lambda: edge.active(*OVER_TEMPERATURE), 60, "over_temperature")
-        log(f"{HOT} degC: over_temperature after {took:.1f} s")
+        took = edge.wait(lambda: edge.active(*OVER_VOLTAGE), 60, "cell_over_voltage")
+        log(f"cells of 4.3 V: cell_over_voltage after {took:.1f} s")
         yield
     finally:
-        probe.celsius = WARM
-    edge.wait(lambda: not edge.active(*OVER_TEMPERATURE), 90, "over_temperature is over")
+        edge.bench.adc.ain = list(AT_REST)
+    edge.wait(lambda: not edge.active(*OVER_VOLTAGE), 60, "cell_over_voltage is over")
 
 
 def press(bench: Bench) -> None:

@@ -15,7 +15,7 @@ from bumble.pairing import PairingDelegate
 
 from services.alert.outputs.ble.attributes import ours
 from services.alert.outputs.ble.bthome import INFORMATION
-from tests.hardware.edge import BUTTON, LONG, OVER_TEMPERATURE, SHORT, WARM, Edge, hot, log, stands_still
+from tests.hardware.edge import BUTTON, LONG, OVER_VOLTAGE, SHORT, Edge, log, overcharged, stands_still
 from tests.hardware.rig.phone import Phone
 
 pytestmark = pytest.mark.rig
@@ -79,9 +79,14 @@ def come_back(phone: Phone) -> None:
         phone.connect(encrypt=True)
 
 
-def test_it_is_advertised_to_phones_and_to_home_assistant(anna: Phone) -> None:
+def hundredths(edge: Edge) -> int:
+    """The probes' temperature [0.01 degC]."""
+    return round(edge.bench.probes[0].celsius * 100)
+
+
+def test_it_is_advertised_to_phones_and_to_home_assistant(edge: Edge, anna: Phone) -> None:
     anna.scan(lambda data: bytes.fromhex(SERVICE.replace("-", ""))[::-1] in data, 120)
-    warm = struct.pack("<Bh", 0x02, round(WARM * 100))
+    warm = struct.pack("<Bh", 0x02, hundredths(edge))
     anna.scan(lambda data: BEACON in data and warm in data, 60)
 
 
@@ -89,18 +94,18 @@ def test_a_stranger_reads_and_is_notified_but_may_not_acknowledge(edge: Edge, an
     anna.connect()
     read = int.from_bytes(anna.read(TEMPERATURE), "little", signed=True)
     log(f"an unpaired phone reads {read / 100} degC")
-    assert read == round(WARM * 100)
+    assert read == hundredths(edge)
     assert anna.read(MODEL) == b"Raspberry Pi 5 Model B Rev 1.0"
     anna.subscribe(SUMMARY)
-    with hot(edge):
+    with overcharged(edge):
         summary = anna.notified(SUMMARY, lambda value: value[1] == 3 and value[3] >= 1, 20)
         log(f"it is notified: {summary.hex(' ')}")
-        assert b"over_temperature" in anna.read(ALARM)
+        assert b"cell_over_voltage" in anna.read(ALARM)
         answer = answer_to(anna)
         log(f"it writes Acknowledge: refused with ATT error {answer:#04x}")
         assert answer in NOT_PAIRED
         edge.listen()
-        assert not edge.acknowledged(*OVER_TEMPERATURE)
+        assert not edge.acknowledged(*OVER_VOLTAGE)
 
 
 def test_a_phone_that_cannot_compare_numbers_does_not_pair(edge: Edge) -> None:
@@ -127,9 +132,9 @@ def test_yes_at_the_display_lets_a_phone_acknowledge(edge: Edge, anna: Phone) ->
     anna.agrees = person(edge, SHORT)
     anna.pair(60)
     assert anna.numbers
-    with hot(edge):
+    with overcharged(edge):
         assert answer_to(anna) == TAKEN
-        edge.wait(lambda: edge.acknowledged(*OVER_TEMPERATURE), 10, "acknowledged")
+        edge.wait(lambda: edge.acknowledged(*OVER_VOLTAGE), 10, "acknowledged")
         edge.wait(
             lambda: any(
                 e["type"] == "acknowledged" and e["by"] == "C0:C1:C2:C3:C4:01@bluetooth" for _, e in edge.events
@@ -147,9 +152,9 @@ def test_a_bonded_phone_comes_back(edge: Edge, anna: Phone) -> None:
     come_back(anna)
     assert anna.encrypted
     assert len(anna.numbers) == 1  # no pairing again
-    with hot(edge):
+    with overcharged(edge):
         assert answer_to(anna) == TAKEN
-        edge.wait(lambda: edge.acknowledged(*OVER_TEMPERATURE), 10, "acknowledged")
+        edge.wait(lambda: edge.acknowledged(*OVER_VOLTAGE), 10, "acknowledged")
 
 
 def test_two_phones_at_once(edge: Edge, anna: Phone, ben: Phone) -> None:
@@ -158,11 +163,11 @@ def test_two_phones_at_once(edge: Edge, anna: Phone, ben: Phone) -> None:
     ben.pair(60)
     for phone in (anna, ben):
         phone.subscribe(ALARM)
-    with hot(edge):
+    with overcharged(edge):
         for phone in (anna, ben):
             phone.notified(ALARM, lambda value: len(value) >= TOKEN and value[16] == 3, 20)
         assert answer_to(ben) == TAKEN
-        edge.wait(lambda: edge.acknowledged(*OVER_TEMPERATURE), 10, "acknowledged")
+        edge.wait(lambda: edge.acknowledged(*OVER_VOLTAGE), 10, "acknowledged")
     assert anna.connected
     assert ben.connected
 
@@ -172,6 +177,6 @@ def test_bluez_started_again_everything_is_there_again(edge: Edge, anna: Phone) 
     anna.disconnect()
     anna.scan(lambda data: bytes.fromhex(SERVICE.replace("-", ""))[::-1] in data, 60)
     come_back(anna)
-    assert int.from_bytes(anna.read(TEMPERATURE), "little", signed=True) == round(WARM * 100)
-    with hot(edge):
+    assert int.from_bytes(anna.read(TEMPERATURE), "little", signed=True) == hundredths(edge)
+    with overcharged(edge):
         assert answer_to(anna) == TAKEN

@@ -15,14 +15,14 @@ from tests.hardware.edge import (
     AMBER,
     AT_REST,
     GREEN,
-    OVER_TEMPERATURE,
+    OVER_VOLTAGE,
     PERIOD_S,
     RED,
     SERVICES,
     WARM,
     Edge,
-    hot,
     log,
+    overcharged,
     press,
     stands_still,
 )
@@ -87,18 +87,18 @@ def test_the_green_light_blinks_and_the_display_moves(edge: Edge) -> None:
 def test_an_alarm_is_on_the_display_and_the_lamp_until_the_button_is_pressed(edge: Edge) -> None:
     bench, gpio = edge.bench, edge.bench.pi.gpio
     edge.wait(edge.healthy, 60, "healthy rows before")
-    with hot(edge):
-        upper, _ = big("HOT")
+    with overcharged(edge):
+        upper, _ = big("V HI")
         bench.wait(
-            lambda: bench.display.lcd.ddram.startswith(upper.rstrip()), 20, "the display says HOT in large letters"
+            lambda: bench.display.lcd.ddram.startswith(upper.rstrip()), 20, "the display says V HI in large letters"
         )
-        bench.wait(lambda: "!over temperature" in bench.rows[1] and "UNACK" in bench.rows[3], 20, "and what it is")
+        bench.wait(lambda: "!cell over voltage" in bench.rows[1] and "UNACK" in bench.rows[3], 20, "and what it is")
         log("\n".join(["the display:", *bench.rows]))
         assert gpio.wait(RED, True, 10 * bench.pi.machine.patience)
         assert gpio.wait(RED, False, 10 * bench.pi.machine.patience)  # it blinks: nobody has acknowledged
         assert not gpio.lit(GREEN)
         press(bench)
-        edge.wait(lambda: edge.acknowledged(*OVER_TEMPERATURE), 20, "acknowledged")
+        edge.wait(lambda: edge.acknowledged(*OVER_VOLTAGE), 20, "acknowledged")
         bench.wait(lambda: stands_still(bench), 20, "the red light no longer blinks")
         bench.wait(lambda: bench.rows[3].endswith(" ACK"), 20, "the display says ACK")
         log("\n".join(["the button was pressed:", *bench.rows]))
@@ -152,7 +152,7 @@ FAULTS = {  # converter and probes by turns: while one is tried, the other's ala
     "both probes are noisy": Fault(
         lambda b: both(b, "bad_crc", 10**6),
         lambda b: both(b, "bad_crc", 0),
-        dict.fromkeys(PROBES, "crc|stale"),
+        dict.fromkeys(PROBES, "crc|no_data|stale"),
         ADC,
     ),
     "the converter is stuck": Fault(
@@ -248,23 +248,22 @@ def test_a_converter_that_forgot_its_range_gives_no_wrong_value(edge: Edge) -> N
         assert voltage is None or voltage == pytest.approx(AT_REST[0] * 6.6, abs=0.01)
 
 
-def test_a_probe_that_repeats_itself_while_the_one_beside_it_warms_is_stuck(edge: Edge) -> None:
-    """At rest it may: the map says that these two warm together."""
+def test_a_probe_that_repeats_itself_while_the_one_beside_it_cools_is_stuck(edge: Edge) -> None:
+    """At rest it may: the map says that these two are equally warm. (They cool: a probe that jumps up is a runaway.)"""
     front, back = edge.bench.probes
     edge.wait(edge.healthy, 60, "healthy rows before")
     front.stuck = round(WARM * 16)
     edge.wait_for_rows(2)
     assert edge.healthy()  # nothing has moved yet
     before = edge.rows[-1].at
-    back.celsius = WARM + 10
+    back.celsius = WARM - 10
     try:
         edge.wait(lambda: edge.quality(PROBES[0]) == "fault:stuck", 30, "stuck")
         edge.wait(lambda: edge.raised("sensor_fault", PROBES[0], before) is not None, 30, "the alarm")
         assert edge.quality(PROBES[1]) == "good"
     finally:
-        front.stuck, front.celsius = None, WARM + 10
+        front.stuck, front.celsius = None, WARM - 10
     edge.wait(edge.healthy, 60, "it moves: it heals")
-    front.celsius = back.celsius = WARM
 
 
 def test_a_pulled_display_is_an_alarm_and_comes_back(edge: Edge) -> None:

@@ -28,6 +28,7 @@ ln -sf gpiochip1 /dev/gpiochip4
 """
 SEARCH: Final = """
 cd /sys/bus/w1/devices && echo -1 >w1_bus_master1/w1_master_search && sleep 1 && ls -d 28-* 2>/dev/null || true
+for probe in 28-*/features; do [ ! -e "$probe" ] || echo 2 >"$probe"; done  # as the udev rule of deploy/pi does
 """
 RADIO: Final = """
 set -e

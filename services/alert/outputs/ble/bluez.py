@@ -9,6 +9,7 @@ from dbus_fast.aio import MessageBus
 BLUEZ: Final = "org.bluez"
 DBUS: Final = "org.freedesktop.DBus"
 PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+OBJECTS: Final = "org.freedesktop.DBus.ObjectManager"
 ADAPTER: Final = "org.bluez.Adapter1"
 GATT: Final = "org.bluez.GattManager1"
 ADVERTISING: Final = "org.bluez.LEAdvertisingManager1"
@@ -49,6 +50,7 @@ class Bluez:
         for rule in (
             f"type='signal',sender='{DBUS}',member='NameOwnerChanged',arg0='{BLUEZ}'",
             f"type='signal',sender='{BLUEZ}',interface='{PROPERTIES}',member='PropertiesChanged',arg0='{DEVICE}'",
+            f"type='signal',sender='{BLUEZ}',interface='{OBJECTS}',member='InterfacesAdded'",
         ):
             await self._ask(DBUS, "/org/freedesktop/DBus", DBUS, "AddMatch", "s", rule)
 
@@ -58,6 +60,10 @@ class Bluez:
         if message.member == "NameOwnerChanged" and message.body[0] == BLUEZ:
             self.lost = True
             self._news.set()
+        elif message.member == "InterfacesAdded":  # a phone that BlueZ has never seen is connected from the beginning
+            if DEVICE in message.body[1]:
+                self.connections += 1
+                self._news.set()
         elif message.member == "PropertiesChanged" and message.body[0] == DEVICE:
             changed = message.body[1]
             if "Connected" in changed:
@@ -69,7 +75,7 @@ class Bluez:
 
     async def power_on(self, name: str) -> None:
         """Raises BluezError: no such adapter, blocked, or one that cannot advertise."""
-        objects = await self._ask(BLUEZ, "/", f"{DBUS}.ObjectManager", "GetManagedObjects")
+        objects = await self._ask(BLUEZ, "/", OBJECTS, "GetManagedObjects")
         if ADAPTER not in objects.get(self._adapter, {}):
             raise BluezError(f"no Bluetooth adapter {self._adapter.rsplit('/', 1)[-1]}")
         await self.set(self._adapter, ADAPTER, "Powered", Variant("b", True))
@@ -80,7 +86,7 @@ class Bluez:
             if loop.time() > end:
                 raise BluezError("the adapter cannot advertise")
             await asyncio.sleep(LOOK_S)
-            objects = await self._ask(BLUEZ, "/", f"{DBUS}.ObjectManager", "GetManagedObjects")
+            objects = await self._ask(BLUEZ, "/", OBJECTS, "GetManagedObjects")
 
     async def pairable(self, allowed: bool) -> None:
         await self.set(self._adapter, ADAPTER, "PairableTimeout", Variant("u", 0))
@@ -119,7 +125,7 @@ class Bluez:
 
     async def trusted(self) -> set[str]:
         """Paths of the devices that are trusted."""
-        objects = await self._ask(BLUEZ, "/", f"{DBUS}.ObjectManager", "GetManagedObjects")
+        objects = await self._ask(BLUEZ, "/", OBJECTS, "GetManagedObjects")
         found = {path: interfaces[DEVICE] for path, interfaces in objects.items() if DEVICE in interfaces}
         return {path for path, device in found.items() if device["Trusted"].value and device["Paired"].value}
 

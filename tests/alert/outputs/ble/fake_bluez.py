@@ -210,6 +210,13 @@ class FakeBluez:
             raise DBusError(answer.error_name or "", answer.body[0] if answer.body else "")
         return answer.body[0] if answer.body else None
 
+    def stranger_connects(self) -> None:
+        """A phone that was never seen: its object appears with all it has, connected already."""
+        assert self._bus is not None
+        stranger = Phone()
+        stranger.connected = True
+        self._bus.export(f"{ADAPTER}/dev_C0_C1_C2_C3_C4_09", stranger)
+
     # --- what a phone does ------------------------------------------------------------------------------------------
 
     def path_of(self, uuid: str, about: str = "") -> str:

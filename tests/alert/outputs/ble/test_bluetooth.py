@@ -259,12 +259,16 @@ async def test_with_room_for_one_advertisement_phones_come_first(dbus: str) -> N
         assert [a["Type"] for a in bluez.advertisements.values()] == ["peripheral"]
 
 
-async def test_a_second_phone_hears_it_while_the_first_is_connected(dbus: str) -> None:
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_second_phone_hears_it_while_the_first_is_connected(dbus: str, known: bool) -> None:
     async with FakeBluez(dbus) as bluez, running(dbus) as rig:
         await rig.works()
         phones = next(path for path, a in bluez.advertisements.items() if a["Type"] == "peripheral")
         bluez.advertisements[phones] = {"Type": "ended"}  # by the kernel, at the connection: BlueZ counts it still
-        bluez.phone.connect()
+        if known:
+            bluez.phone.connect()
+        else:
+            bluez.stranger_connects()
         await until(lambda: bluez.advertisements.get(phones, {}).get("Type") == "peripheral")
         assert rig.output.fault is None
 
