@@ -11,12 +11,13 @@ from typing import Final
 import pytest
 from bumble.att import ATT_Error
 from bumble.core import ProtocolError
+from bumble.hci import Address
 from bumble.pairing import PairingDelegate
 
 from services.alert.outputs.ble.attributes import ours
 from services.alert.outputs.ble.bthome import INFORMATION
 from tests.hardware.edge import BUTTON, LONG, OVER_VOLTAGE, SHORT, Edge, log, overcharged, stands_still
-from tests.hardware.rig.phone import Phone
+from tests.hardware.rig.phone import PI, Phone
 
 pytestmark = pytest.mark.rig
 SERVICE, SUMMARY, ALARM, ACKNOWLEDGE = (ours(n) for n in (1, 2, 3, 5))
@@ -88,6 +89,7 @@ def test_it_is_advertised_to_phones_and_to_home_assistant(edge: Edge, anna: Phon
     anna.scan(lambda data: bytes.fromhex(SERVICE.replace("-", ""))[::-1] in data, 120)
     warm = struct.pack("<Bh", 0x02, hundredths(edge))
     anna.scan(lambda data: BEACON in data and warm in data, 60)
+    assert set(anna.heard) == {str(Address(f"{PI}/P"))}  # by its address Home Assistant knows it again
 
 
 def test_a_stranger_reads_and_is_notified_but_may_not_acknowledge(edge: Edge, anna: Phone) -> None:

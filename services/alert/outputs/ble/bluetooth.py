@@ -61,7 +61,8 @@ class Bluetooth:
         self._pairable = False
         self._registered: list[str] = []  # the shape of what BlueZ knows
         self._generation = 0
-        self._standing: set[str] = set()  # advertisements that BlueZ has taken
+        self._wanted: list[str] = []  # advertisements
+        self._standing: set[str] = set()  # of them, those that BlueZ has taken
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._fault: str | None = "not ready yet"
@@ -181,14 +182,14 @@ class Bluetooth:
 
     async def _begin_advertising(self, bus: MessageBus, bluez: Bluez) -> None:
         """One advertisement for phones and, where there is room for it, one for Home Assistant."""
-        wanted = [Advertisement("peripheral", self._advertised_name, (ours(1), "180f", "181a"))]
+        wanted = [Advertisement(self._advertised_name, (ours(1), "180f", "181a"))]
         self._beacon = None
         if self._settings.bthome and await bluez.rooms() >= 2:
             data = bthome.advertisement(readings(self._view))
-            self._beacon = Advertisement("broadcast", data={bthome.UUID: data})
+            self._beacon = Advertisement(data={bthome.UUID: data})
             wanted.append(self._beacon)
-        self._standing = set()
-        for place, advertisement in zip((PHONES, BEACON), wanted, strict=False):
+        self._wanted, self._standing = [PHONES, BEACON][: len(wanted)], set()
+        for place, advertisement in zip(self._wanted, wanted, strict=True):
             bus.export(place, advertisement)
             await bluez.register_advertisement(place)
             self._standing.add(place)
@@ -198,15 +199,16 @@ class Bluetooth:
 
         An adapter that cannot advertise beside a connection says no; it is asked again at the next change.
         """
-        if PHONES in self._standing:
-            await bluez.unregister_advertisement(PHONES)
-            self._standing.discard(PHONES)
-        try:
-            await bluez.register_advertisement(PHONES)
-        except BluezError as error:
-            log.info("output bluetooth: beside this connection nothing is advertised: %s", error)
-        else:
-            self._standing.add(PHONES)
+        for place in self._wanted:
+            if place in self._standing:
+                await bluez.unregister_advertisement(place)
+                self._standing.discard(place)
+            try:
+                await bluez.register_advertisement(place)
+            except BluezError as error:
+                log.info("output bluetooth: beside this connection nothing is advertised: %s", error)
+            else:
+                self._standing.add(place)
 
     def _advertise(self, now: float) -> None:
         if self._beacon is not None and now - self._advertised >= ADVERTISE_S:

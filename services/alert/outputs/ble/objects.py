@@ -178,13 +178,15 @@ class Application:
 
 
 class Advertisement(ServiceInterface):
-    """Args: kind: peripheral (phones may connect) or broadcast."""
+    """A connectable one, under the adapter's own address.
 
-    def __init__(
-        self, kind: str, name: str = "", uuids: Sequence[str] = (), data: dict[str, bytes] | None = None
-    ) -> None:
+    The kernel sends what nobody may connect to under a random address that changes with the content. Home Assistant
+    would hear a new device each time, and phones could not pair: Linux 6.1 takes the latest address for that of all.
+    """
+
+    def __init__(self, name: str = "", uuids: Sequence[str] = (), data: dict[str, bytes] | None = None) -> None:
         super().__init__("org.bluez.LEAdvertisement1")
-        self._kind, self._name, self._uuids = kind, name, list(uuids)
+        self._name, self._uuids = name, list(uuids)
         self._data = {uuid: Variant("ay", content) for uuid, content in (data or {}).items()}
         self.released = False
 
@@ -198,7 +200,7 @@ class Advertisement(ServiceInterface):
 
     @dbus_property(access=READ)
     def Type(self) -> DBusStr:
-        return self._kind
+        return "peripheral"
 
     @dbus_property(access=READ)
     def ServiceUUIDs(self) -> DBusStrings:
