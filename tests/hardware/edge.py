@@ -247,6 +247,16 @@ def press(bench: Bench) -> None:
     bench.pi.gpio.press(BUTTON, SHORT, 10 * bench.pi.machine.patience)
 
 
+def acknowledge_all(edge: Edge) -> None:
+    """Press the button, an alarm each time, until nothing is left of what has been."""
+    end = time.monotonic() + 90 * edge.bench.pi.machine.patience
+    while time.monotonic() < end and (edge.unacknowledged() or not edge.quiet()):
+        if edge.unacknowledged():
+            press(edge.bench)
+        time.sleep(1.0)
+    edge.wait(lambda: edge.quiet() and not edge.unacknowledged(), 30, "no alarm")
+
+
 def stands_still(bench: Bench) -> bool:
     """Red for three seconds."""
     return bench.pi.gpio.lit(RED) and not bench.pi.gpio.wait(RED, False, 3 * bench.pi.machine.patience)

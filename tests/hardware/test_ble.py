@@ -16,7 +16,7 @@ from bumble.pairing import PairingDelegate
 
 from services.alert.outputs.ble.attributes import ours
 from services.alert.outputs.ble.bthome import INFORMATION
-from tests.hardware.edge import BUTTON, LONG, OVER_VOLTAGE, SHORT, Edge, log, overcharged, stands_still
+from tests.hardware.edge import BUTTON, LONG, OVER_VOLTAGE, SHORT, Edge, acknowledge_all, log, overcharged, stands_still
 from tests.hardware.rig.phone import PI, Phone
 
 pytestmark = pytest.mark.rig
@@ -35,6 +35,7 @@ setsid /usr/libexec/bluetooth/bluetoothd -n >>/run/bluetoothd.log 2>&1 </dev/nul
 @pytest.fixture(scope="module")
 def anna(edge: Edge) -> Iterator[Phone]:
     edge.wait(edge.healthy, 60, "healthy rows")
+    acknowledge_all(edge)
     phone = edge.bench.pi.air.phone("C0:C1:C2:C3:C4:01")
     yield phone
     phone.disconnect()

@@ -3,7 +3,6 @@
 Each fault: the channel says so at the next row, is an alarm in time, and nothing else is delayed by it.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +20,7 @@ from tests.hardware.edge import (
     SERVICES,
     WARM,
     Edge,
+    acknowledge_all,
     log,
     overcharged,
     press,
@@ -61,12 +61,7 @@ def test_readings_are_what_the_board_has(edge: Edge) -> None:
 
 def test_the_button_acknowledges_what_happened_at_the_start(edge: Edge) -> None:
     """A slow start may have raised alarms: an output that was not ready yet, a reading that was late."""
-    end = time.monotonic() + 60 * edge.bench.pi.machine.patience
-    while time.monotonic() < end and (edge.unacknowledged() or not edge.quiet()):
-        if edge.unacknowledged():
-            press(edge.bench)
-        time.sleep(1.0)
-    edge.wait(lambda: edge.quiet() and not edge.unacknowledged(), 30, "no alarm")
+    acknowledge_all(edge)
 
 
 def test_the_green_light_blinks_and_the_display_moves(edge: Edge) -> None:
