@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures_mosquitto import free_ports
+from training.__main__ import parser
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = f"emberwatch-test-{os.getpid()}"
@@ -25,6 +26,8 @@ IMAGES = {
 }
 DEMO = {"sensor", "inference", "alert", "alert-cloud", "ingest", "dashboard", "postgres"}
 DEMO |= {"broker-local", "broker-gateway", "broker-cloud"}
+
+DATASETS = "EMBERWATCH_DATASETS"
 
 SECRETS = {
     f"EMBERWATCH_{name}_PASSWORD": f"secret-{name}"
@@ -96,6 +99,18 @@ def test_images_are_pinned_to_patch_versions_and_no_password_stands_in_a_command
         said = json.dumps([service.get("healthcheck"), service.get("command"), service.get("entrypoint")])
         assert "PASSWORD" not in said, name
         assert not any(secret in said for secret in SECRETS.values()), name
+
+
+def test_training_by_itself_is_every_bundle_from_the_mounted_data(docker_engine: str) -> None:
+    content = json.loads(
+        compose("--profile", "train", "config", "--format", "json", variables={DATASETS: "/somewhere"})
+    )
+    training = content["services"]["training"]
+    given = parser().parse_args(training["command"])
+    assert (given.verb, given.config, given.resume) == ("train", "all", True)
+    mounted = {volume["target"]: volume for volume in training["volumes"]}
+    assert (mounted[str(given.data)]["source"], mounted[str(given.data)]["read_only"]) == ("/somewhere", True)
+    assert str(given.out.parent) in mounted
 
 
 @pytest.mark.parametrize("role", ["broker-gateway", "broker-cloud"])
