@@ -26,7 +26,7 @@ def group(nodeid: str) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first."""
-    order = ["system", "containers", "hardware", None]
+    order = [*dict.fromkeys(GROUPS.values()), None]
     items.sort(key=lambda item: order.index(group(item.nodeid)))
 
 

@@ -50,14 +50,7 @@ def fetch(action: Any, boot: str, *ranges: tuple[int, int], stream: Topic = STRE
 
 async def until(client: Client, condition: Callable[[], Any]) -> Any:
     """Wait until `condition` holds of what `client` has received; returns what it gives."""
-    given: list[Any] = []
-
-    def holds() -> bool:
-        given[:] = [condition()]  # once: what arrives after it must not change the answer
-        return bool(given[0])
-
-    await asyncio.to_thread(client._wait, holds, 20.0, "condition")
-    return given[0]
+    return await asyncio.to_thread(client.wait_until, lambda _: condition() or None, "condition", timeout_s=20.0)
 
 
 def blocks(client: Client, stream: Topic = STREAM) -> list[Backfill]:

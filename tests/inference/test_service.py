@@ -80,14 +80,8 @@ def sent(messages: list[MQTTMessage], held: dict[str, list[tuple[int, int]]]) ->
             scores[content["boot"], content["seq"]] = content
         elif message.topic == BACKFILL:
             scores |= {(content["boot"], seq): m for seq, m in zip(content["seq"], content["messages"], strict=True)}
-    missing = [
-        (boot, n)
-        for boot, ranges in held.items()
-        for a, b in ranges
-        for n in range(a, b + 1)
-        if (boot, n) not in scores
-    ]
-    return None if missing else list(scores.values())
+    expected = {(boot, seq) for boot, ranges in held.items() for a, b in ranges for seq in range(a, b + 1)}
+    return list(scores.values()) if expected <= scores.keys() else None
 
 
 def test_killed_service_loses_and_repeats_no_score(

@@ -182,14 +182,13 @@ class Bluetooth:
 
     async def _begin_advertising(self, bus: MessageBus, bluez: Bluez) -> None:
         """One advertisement for phones and, where there is room for it, one for Home Assistant."""
-        wanted = [Advertisement(self._advertised_name, (ours(1), "180f", "181a"))]
+        wanted = {PHONES: Advertisement(self._advertised_name, (ours(1), "180f", "181a"))}
         self._beacon = None
         if self._settings.bthome and await bluez.rooms() >= 2:
             data = bthome.advertisement(readings(self._view))
-            self._beacon = Advertisement(data={bthome.UUID: data})
-            wanted.append(self._beacon)
-        self._wanted, self._standing = [PHONES, BEACON][: len(wanted)], set()
-        for place, advertisement in zip(self._wanted, wanted, strict=True):
+            wanted[BEACON] = self._beacon = Advertisement(data={bthome.UUID: data})
+        self._wanted, self._standing = list(wanted), set()
+        for place, advertisement in wanted.items():
             bus.export(place, advertisement)
             await bluez.register_advertisement(place)
             self._standing.add(place)
