@@ -16,17 +16,21 @@ CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
 
 
 @pytest.fixture
-def dbus(tmp_path: Path) -> Iterator[str]:
-    """Address of a message bus that ends with the test."""
+def dbus_daemon(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Address of a message bus that ends with the test, and its process."""
     daemon = shutil.which("dbus-daemon")
     if daemon is None:
         pytest.skip("needs dbus-daemon (apt-get install dbus-daemon)")
     (tmp_path / "dbus.conf").write_text(CONFIGURATION.format(path=tmp_path / "bus"))
     arguments = [daemon, f"--config-file={tmp_path / 'dbus.conf'}", "--nofork", "--print-address=1"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    address = process.stdout.readline().strip()
-    yield address
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip(), process
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def dbus(dbus_daemon: tuple[str, subprocess.Popen[str]]) -> str:
+    """Address of a message bus that ends with the test."""
+    return dbus_daemon[0]

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -124,6 +125,8 @@ class Bluetooth:
         """From the connection to D-Bus until something is lost, which raises."""
         bus = MessageBus(self._address) if self._address else MessageBus(bus_type=BusType.SYSTEM)
         await bus.connect()
+        ended = asyncio.create_task(_ended(bus), name="output.bluetooth.ended")
+        ended.add_done_callback(lambda _: self._wake.set())
         try:
             bluez = Bluez(bus, self._settings.adapter, self._wake)
             await bluez.watch()
@@ -152,16 +155,13 @@ class Bluetooth:
                 await bluez.check(len(self._standing))
         finally:
             bus.disconnect()
+            ended.cancel()
 
     async def _something(self, bus: MessageBus, bluez: Bluez) -> None:
         """Wait until there is something to do. Raises ConnectionError when BlueZ or D-Bus is gone."""
-        waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(_ended(bus))]
-        try:
-            await asyncio.wait(waits, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CHECK_S):
+                await self._wake.wait()
         self._wake.clear()
         if bluez.lost:
             raise ConnectionError("BlueZ has ended or was started again")
@@ -270,7 +270,9 @@ class Bluetooth:
 
 
 async def _ended(bus: MessageBus) -> None:
-    await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+    """Cancelled at most once in a connection's life: that cancels what the library itself waits for."""
+    with suppress(Exception):  # whatever it is, it has ended
+        await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
 
 
 def _shape(services: Sequence[Service]) -> list[str]:

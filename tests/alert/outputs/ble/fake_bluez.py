@@ -17,9 +17,11 @@ class Adapter(ServiceInterface):
         super().__init__("org.bluez.Adapter1")
         self.powered = self.pairable = False
         self.alias = "host"
+        self.looks = 0  # how often somebody has asked
 
     @dbus_property()
     def Powered(self) -> DBusBool:
+        self.looks += 1
         return self.powered
 
     @Powered.setter  # type: ignore[no-redef]

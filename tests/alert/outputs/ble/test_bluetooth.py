@@ -1,8 +1,10 @@
 """The Bluetooth output on a real message bus: what BlueZ is given, and that it is given again after every loss."""
 
 import asyncio
+import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -237,6 +239,27 @@ async def test_what_somebody_took_away_is_put_back(dbus: str, what: str) -> None
             bluez.advertisements.clear()
         await until(lambda: bluez.adapter.powered and len(bluez.advertisements) == 2)
         await rig.works()
+
+
+async def test_nothing_going_on_bluez_is_asked_now_and_then(dbus: str) -> None:
+    """Once, each look made the next one come at once: a whole core of a Pi for nothing."""
+    async with FakeBluez(dbus) as bluez, running(dbus) as rig:
+        await rig.works()
+        first, began = bluez.adapter.looks, time.monotonic()
+        await until(lambda: bluez.adapter.looks >= first + 5)
+        assert bluez.adapter.looks - first <= (time.monotonic() - began) / bluetooth.CHECK_S + 1
+
+
+async def test_when_the_message_bus_ends_that_is_noticed_at_once(
+    dbus_daemon: tuple[str, subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bluetooth, "CHECK_S", 3600.0)
+    address, daemon = dbus_daemon
+    with suppress(EOFError):  # what stands for BlueZ loses its bus as well
+        async with FakeBluez(address), running(address) as rig:
+            await rig.works()
+            daemon.kill()
+            await until(lambda: rig.output.fault is not None)
 
 
 async def test_a_new_device_is_registered_and_the_old_tree_withdrawn(dbus: str) -> None:
