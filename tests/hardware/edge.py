@@ -13,7 +13,7 @@ from tests.hardware.rig.phone import until
 from tests.mqtt import Client
 
 BROKER: Final = 1883
-SHORT, LONG = 6, 40  # looks of the kernel, each 40 ms: how long the button is pressed
+SHORT, LONG = 8, 80  # looks of the alert service, each 20 ms: how long the button is pressed
 BUZZER, BUTTON, GREEN, AMBER, RED = 2, 3, 4, 5, 6
 DATA: Final = "/var/lib/emberwatch"
 SERVICES: Final = ("sensor", "inference", "alert")

@@ -35,10 +35,15 @@ class _Pages:
         self._display.open()
 
     def draw(self, state: Shown) -> None:
-        if not self.drawn or self.drawn[-1][1] is not state.entry:
+        if not self.drawn or _alarm(self.drawn[-1][1]) != _alarm(state.entry):
             self.drawn.append((self._clock(), None))  # half of each: nobody has read it
         self._display.draw(state.picture)
         self.drawn.append((self._clock(), state.entry))
 
     def close(self) -> None:
         self._display.close()
+
+
+def _alarm(entry: Entry | None) -> tuple[str, ...] | None:
+    """Which alarm it is: each second has an entry of its own, with what is measured then."""
+    return entry and (entry.device, entry.rule, entry.channel, entry.occurrence)

@@ -70,10 +70,10 @@ class Line:
 
     def ask(self) -> Said:
         if self._line is None:
-            from gpiozero import DigitalInputDevice
+            from gpiozero import InputDevice  # one that waits for edges costs two thousand wake-ups a second
 
             up = self._ups.lost == "high"
-            self._line = DigitalInputDevice(self._ups.line, pull_up=up, pin_factory=self._factory(self._ups.chip))
+            self._line = InputDevice(self._ups.line, pull_up=up, pin_factory=self._factory(self._ups.chip))
         return Said(bool(self._line.pin.state) == (self._ups.lost == "high"))
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """The display: RPLCD, unmodified, on models of the two chips."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -182,6 +183,16 @@ def test_it_knows_which_alarm_a_person_saw_when(bench: Bench) -> None:
     eventually(lambda: bench.lcd.seen(2.0) is other)
     assert bench.lcd.seen(1.9) is HOT
     assert bench.lcd.seen(0.5) is None
+
+
+def test_an_alarm_that_is_drawn_again_each_second_was_seen_all_the_time(bench: Bench) -> None:
+    bench.lcd.show(alarm())
+    eventually(lambda: bench.lcd.seen(0.0) is HOT)
+    bench.bus.delay_s, bench.now, before = 0.5, 1.0, bench.bus.transfers
+    bench.lcd.show(View([replace(HOT, value=70.5)], [("pack-1", READINGS)], "08:15:02", 5, PAGE_S + 1))
+    eventually(lambda: bench.bus.transfers > before)
+    assert bench.lcd.seen(1.0) is HOT, "a press while the next second is drawn acknowledges it"
+    bench.bus.delay_s = 0.0
 
 
 def test_at_the_end_it_says_that_nobody_drives_it(bench: Bench) -> None:

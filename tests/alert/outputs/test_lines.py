@@ -172,6 +172,12 @@ class Watched(Desk):
     def __init__(self) -> None:
         super().__init__("pi")
         self.told: list[str] = []
+        self.button: Button | None = None
+
+    async def down(self, pin: Any, down: bool) -> None:
+        """Press or let go; the button has noticed."""
+        (pin.drive_low if down else pin.drive_high)()
+        await until(lambda: self.button is not None and self.button._pressed is down)
 
     def press(self, now: float) -> None:
         self.told.append("press")
@@ -186,10 +192,10 @@ class Watched(Desk):
 class TestButton:
     @pytest.fixture
     async def desk(self, pins: MockFactory, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
-        monkeypatch.setattr(button_module, "HOLD_S", 0.15)
-        monkeypatch.setattr(button_module, "DRILL_S", 0.4)
+        monkeypatch.setattr(button_module, "HOLD_S", 0.5)
+        monkeypatch.setattr(button_module, "DRILL_S", 0.8)
         desk = Watched()
-        button = Button(PRESS, True, lambda: pins, desk, asyncio.get_running_loop().time)
+        desk.button = button = Button(PRESS, True, lambda: pins, desk, asyncio.get_running_loop().time)
         button.open()
         await until(lambda: pins.pin(PRESS).pull == "up" and button._line is not None)
         yield desk
@@ -197,22 +203,52 @@ class TestButton:
 
     async def test_short_long_and_very_long(self, desk: Watched, pins: MockFactory) -> None:
         pin = pins.pin(PRESS)
-        pin.drive_low()
-        await asyncio.sleep(0.03)
+        await desk.down(pin, True)
         assert desk.told == [], "it is decided at the release"
-        pin.drive_high()
+        await desk.down(pin, False)
         await until(lambda: desk.told == ["press"])
-        pin.drive_low()
+        await desk.down(pin, True)
         await until(lambda: desk.told == ["press", "hold"])
-        pin.drive_high()
-        await asyncio.sleep(0.3)
+        await desk.down(pin, False)
+        await asyncio.sleep(0.6)
         assert desk.told == ["press", "hold"], "a hold is no press"
-        pin.drive_low()
+        await desk.down(pin, True)
         await until(lambda: desk.told[2:] == ["hold", "longer"])
-        pin.drive_high()
-        pin.drive_low()
-        pin.drive_high()
+        await desk.down(pin, False)
+        await desk.down(pin, True)
+        await desk.down(pin, False)
         await until(lambda: desk.told[4:] == ["press"])
+
+    async def test_what_bounces_is_one_press(
+        self, desk: Watched, pins: MockFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(button_module, "HOLD_S", 60.0)
+        pin = pins.pin(PRESS)
+        for _ in range(2):
+            end = time.monotonic() + 0.005
+            while time.monotonic() < end:
+                pin.drive_low()
+                pin.drive_high()
+            await desk.down(pin, True)
+            await desk.down(pin, False)
+        await until(lambda: desk.told == ["press", "press"])
+
+    async def test_nothing_waits_for_edges(self, desk: Watched, pins: MockFactory) -> None:
+        """lgpio's thread for them wakes two thousand times a second."""
+        assert pins.pin(PRESS).when_changed is None
+
+
+async def test_a_button_that_is_down_when_it_starts_was_not_pressed(pins: MockFactory) -> None:
+    pins.pin(PRESS).drive_low()
+    desk = Watched()
+    button = Button(PRESS, True, lambda: pins, desk, asyncio.get_running_loop().time)
+    button.open()
+    await until(lambda: button._line is not None)
+    await asyncio.sleep(0.1)
+    pins.pin(PRESS).drive_high()
+    await asyncio.sleep(0.1)
+    button.close()
+    assert desk.told == []
 
 
 async def until(condition: Callable[[], object]) -> None:

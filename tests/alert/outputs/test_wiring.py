@@ -118,6 +118,7 @@ async def test_an_alarm_is_shown_sounds_and_is_acknowledged_by_the_button(
             await shows(lambda: bytes([0xFF, 4, 0xFF]) in chip.lcd.codes()[0])  # the upper half of a large H
             await asyncio.sleep(0.35)  # for a person to see it: desk.REACTION_S
             pins.pin(23).drive_low()
+            await asyncio.sleep(0.2)  # a short press
             pins.pin(23).drive_high()
             seen = await wait(client, ALARM, lambda a: a.acknowledged)
             assert (seen.state, seen.occurrence) == ("acknowledged_active", raised.occurrence)

@@ -59,7 +59,8 @@ class Cp2112(UsbDevice):
         self.drive(line, 1)
 
     def press(self, line: int, looks: int, timeout_s: float) -> None:
-        """Low until the machine has looked so often: hid-cp2112 does so each 40 ms of its own time.
+        """Low until the machine has looked so often: who waits for edges, each 40 ms (hid-cp2112's own time), who
+        reads the line, whenever it does.
 
         Raises:
             TimeoutError: it does not look.
