@@ -11,15 +11,20 @@ from tests.hardware.rig.bench import Bench
 BROKER = 1883
 TOO_BUSY = 4.0  # times slower than an idle computer
 PATIENCE_S = 1500  # building the root file system is in it
-ORDER = ("test_rig", "test_scores", "test_edge", "test_ble", "test_power_cut")  # one machine: the empty one first
+# test_units has a machine of its own; the others share one, which at first is empty
+ORDER = ("test_units", "test_rig", "test_scores", "test_edge", "test_ble", "test_power_cut")
 
 
 def place_of(item: pytest.Item) -> int:
     return ORDER.index(item.path.stem) if item.path.stem in ORDER else 0
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The virtual Pi's services live in real time: its tests run alone, when they are asked for by their marker."""
     places = [n for n, item in enumerate(items) if item.get_closest_marker("rig")]
+    if "rig" not in config.option.markexpr:
+        for n in places:
+            items[n].add_marker(pytest.mark.skip(reason="the virtual Pi runs by itself: ./emberwatch test -m rig"))
     rigs = sorted((items[n] for n in places), key=place_of)
     for n, item in zip(places, rigs, strict=True):
         item.add_marker(pytest.mark.timeout(PATIENCE_S))

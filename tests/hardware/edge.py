@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from tests.hardware.rig.bench import Bench
 from tests.hardware.rig.phone import until
@@ -31,7 +31,7 @@ alert:
 PERIOD_S: Final = 2.0  # a row; to read both probes takes 300 USB transfers of 2 to 3 ms here
 WIRING: Final = f"""
 chips: {{adc-1: {{kind: ads1115}}}}
-w1: {{resolution: 9, max_age_s: {5 * PERIOD_S:g}}}
+w1: {{resolution: 9, max_age_s: {8 * PERIOD_S:g}}}
 probes: {{front: {{id: 28-0000012345ab, warms_with: [back]}}, back: {{id: 28-0000012345cd}}}}
 devices:
   pack-1:
@@ -79,7 +79,13 @@ class Row:
 
 @dataclass
 class Edge:
-    """The services of a bench, and a client of their broker."""
+    """The services of a bench, and a client of their broker.
+
+    Class attributes: port (in the guest) and user of the broker that is listened to.
+    """
+
+    port: ClassVar[int] = BROKER
+    user: ClassVar[tuple[str, str] | None] = None
 
     bench: Bench
     client: Client | None = None
@@ -112,7 +118,7 @@ class Edge:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        with Client(self.bench.pi.machine.ports[BROKER]) as client:
+        with Client(self.bench.pi.machine.ports[self.port], self.user) as client:
             self.client, self._read = client, 0
             client.subscribe("emberwatch/#")
             yield
@@ -188,12 +194,13 @@ class Edge:
         return [row.seq for row in self.rows if row.boot == boot]
 
     def alarm(self, rule: str, channel: str) -> Mapping[str, Any]:
-        """Its present state; of an element of a vector that failed as a whole, the vector's. Empty: none yet."""
+        """Its present state; of an element of a vector that is faulty as a whole, the vector's. Empty: none yet."""
+        found = []
         for name in (channel, channel.partition("[")[0]):
             one = self.alarms.get((rule, name)) or self.alarms.get((rule, ""), {})
             if one and (one.get("evidence") or {}).get("channel", name) == name:
-                return one
-        return {}
+                found.append(one)
+        return max(found, key=lambda one: bool(one.get("active")), default={})
 
     def active(self, rule: str, channel: str) -> bool:
         return bool(self.alarm(rule, channel).get("active"))

@@ -212,7 +212,7 @@ def test_a_fault_is_named_alarms_in_time_and_heals(edge: Edge, name: str) -> Non
     finally:
         fault.mends(bench)
         mended = edge.rows[-1].at
-        bench.pi.search_probes()  # a Pi's kernel looks each ten seconds which are there; ours each minute
+        bench.pi.search_probes()  # a Pi's kernel looks each second which are there; ours each minute
     edge.wait(edge.healthy, 60, f"{name}: heals")
     for channel in fault.reasons:
         noticed = next(row.at for row in rows if row.of(channel) != "good")

@@ -53,16 +53,16 @@ def test_a_held_bus_is_a_kernel_error_and_ends_with_the_fault(bench: Bench) -> N
 def test_a_pulled_probe_leaves_the_kernels_list_and_returns(bench: Bench) -> None:
     machine, probe = bench.pi.machine, bench.probes[1]
 
-    def listed() -> bool:
-        return probe.name in bench.pi.search_probes()
+    def listed(wanted: int) -> bool:
+        return probe.name in bench.pi.search_probes(wanted)
 
-    bench.wait(listed, 30, f"{probe.name} listed")
+    bench.wait(lambda: listed(2), 30, f"{probe.name} listed")
     probe.present = False
     try:
-        bench.wait(lambda: not listed(), 30, f"{probe.name} gone")
+        bench.wait(lambda: not listed(1), 30, f"{probe.name} gone")
     finally:
         probe.present = True
-    bench.wait(listed, 30, f"{probe.name} back")
+    bench.wait(lambda: listed(2), 30, f"{probe.name} back")
     bench.wait(
         lambda: machine.run(f"cat /sys/bus/w1/devices/{probe.name}/temperature", check=False).out.strip() == "-3250",
         30,

@@ -37,3 +37,4 @@ def test_the_comparison_is_of_real_windows() -> None:
         bundle = load_bundle(folder)
         values = np.array(list(scores.generated(bundle)))
         assert len(np.unique(values[:, 0])) == scores.GENERATED
+        assert bundle.manifest.of_cell or len(list(scores.recorded(bundle))) > 4  # the recording is of a pack

@@ -46,4 +46,4 @@ class _Pages:
 
 def _alarm(entry: Entry | None) -> tuple[str, ...] | None:
     """Which alarm it is: each second has an entry of its own, with what is measured then."""
-    return entry and (entry.device, entry.rule, entry.channel, entry.occurrence)
+    return (entry.device, entry.rule, entry.channel, entry.occurrence) if entry is not None else None

@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
         case ["packages"]:
             return attempt(system.install_host_packages)
         case ["prepare"]:
-            return attempt(lambda: print(f"virtual Pi: {system.prepare()}"))
+            return attempt(lambda: print(f"virtual Pi: {system.ready()}"))
         case ["run", *commands] if commands:
             return run(commands)
     print(__doc__, file=sys.stderr)

@@ -82,10 +82,20 @@ def dependencies() -> Path:
 
 
 def own_wheel(place: Path) -> Path:
-    """The image of this checkout's wheel, built and unpacked in `place`."""
-    pip(["wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(REPOSITORY)])
+    """The image of this checkout's wheel, built and unpacked in `place`. Raises RuntimeError: it cannot be built."""
+    try:
+        pip(["wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(REPOSITORY)])
+    except cache.NoRig as error:  # ours to mend, and no reason to skip
+        raise RuntimeError(f"our own wheel: {error}") from error
     (wheel,) = place.glob("emberwatch-*.whl")
     folder = place / "emberwatch"
     pip(["install", "-q", "--no-deps", "--no-index", "--target", str(folder), str(wheel)])
+    python = (
+        folder / "venv/bin/python"
+    )  # what deploy/pi's units start: the guest's Python, with both images on its path
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nPYTHONPATH=/opt/emberwatch:/opt/edge exec /usr/bin/python3 "$@"\n')
+    for program in (python, folder / "mosquitto/start"):
+        program.chmod(0o755)
     image(folder, place / "emberwatch.img", spare_mb=8)
     return place / "emberwatch.img"

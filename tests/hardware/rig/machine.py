@@ -136,6 +136,15 @@ class Machine:
         """A file in the guest."""
         self.run(f"mkdir -p {shlex.quote(str(Path(path).parent))} && cat >{shlex.quote(path)}", input=text)
 
+    def wait_until_off(self, timeout_s: float) -> None:
+        """It switches itself off. Raises GuestError."""
+        assert self._process is not None, "the machine is off"
+        try:
+            self._process.wait(timeout_s * self.patience)
+        except subprocess.TimeoutExpired:
+            raise GuestError(f"it is not off after {timeout_s} s:\n{self.console[-3000:]}") from None
+        self.cut_power()
+
     def cut_power(self) -> None:
         """At once: what was not written to a disk is gone."""
         if self._process is not None:

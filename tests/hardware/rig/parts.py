@@ -3,11 +3,12 @@
 from typing import Final
 
 SUITE: Final = "bookworm"  # what Raspberry Pi OS 12 is made from
-HOST_PACKAGES: Final = {  # command: Debian package that has it
+MIRROR: Final = "http://deb.debian.org/debian"
+KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
+HOST_PACKAGES: Final = {  # command or file: Debian package that has it
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-aarch64-static": "qemu-user-static",
-    "update-binfmts": "binfmt-support",
-    "debootstrap": "debootstrap",
+    KEYRING: "debian-archive-keyring",
     "mke2fs": "e2fsprogs",
     "fdtput": "device-tree-compiler",
     "depmod": "kmod",
@@ -28,7 +29,17 @@ SYSTEM_PACKAGES: Final = (
     "systemd-sysv",
     "udev",
 )
-LEFT_OUT: Final = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/lib/apt/lists", "var/cache/apt")
+USERS: Final = ("messagebus", "mosquitto", "systemd-network")
+GROUPS: Final = ("bluetooth", "gpio", "i2c", "netdev")
+LINKS: Final = {
+    "usr/bin/awk": "mawk",
+    "usr/bin/sh": "dash",
+    "usr/bin/which": "which.debianutils",
+    "var/run": "/run",
+    "var/lock": "/run/lock",
+}
+COPIES: Final = {"etc/nsswitch.conf": "usr/share/libc-bin/nsswitch.conf"}
+LEFT_OUT: Final = ("usr/share/doc", "usr/share/man", "usr/share/locale")
 MASKED_UNITS: Final = (  # what a boot would spend emulated seconds on
     "apt-daily.timer",
     "apt-daily-upgrade.timer",

@@ -1,7 +1,8 @@
-"""The root file system and kernel: Debian's own arm64 packages, unchanged. Building needs root and some minutes.
+"""The root file system and kernel: Debian's own arm64 packages, unchanged, unpacked but not set up by their scripts.
 
-Of the host nothing changes but that missing `HOST_PACKAGES` are installed: mounts are made in a namespace of their own,
-and the kernel is fetched with an apt that has its own folders, so that no foreign architecture is ever added.
+Those scripts would run in emulation, ten minutes of them; what they do that is needed is in `set_up`. Building needs
+root, for the owners of files. Of the host nothing changes but that missing `HOST_PACKAGES` are installed: packages are
+fetched with an apt that has folders of its own, so that no foreign architecture is ever added.
 """
 
 import os
@@ -13,63 +14,55 @@ from pathlib import Path
 from tests.hardware.rig import cache, parts
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-BINFMT = Path("/proc/sys/fs/binfmt_misc")
 APT = """
 Dir::State "{place}"; Dir::State::Lists "{place}/lists"; Dir::State::status "{place}/status"; Dir::Cache "{place}";
-Dir::Etc::SourceList "{root}/etc/apt/sources.list"; Dir::Etc::SourceParts "/dev/null";
-Dir::Etc::TrustedParts "{root}/etc/apt/trusted.gpg.d";
+Dir::Etc::SourceList "{place}/sources.list"; Dir::Etc::SourceParts "/dev/null";
 APT::Architecture "arm64"; APT::Architectures {{ "arm64"; }}; APT::Sandbox::User "root"; Acquire::Languages "none";
+APT::Install-Recommends "false"; APT::Get::Assume-Yes "true"; APT::Keep-Downloaded-Packages "true";
 """
-# Mounts and binfmt live and die with this shell's own mount namespace.
-BOOTSTRAP = """
-set -eu
-[ -e {binfmt}/register ] || mount -t binfmt_misc binfmt_misc {binfmt}
-[ -e {binfmt}/qemu-aarch64 ] || update-binfmts --enable qemu-aarch64
-exec debootstrap --arch=arm64 --variant=minbase --cache-dir="$DEBS" --include="$PACKAGES" "$SUITE" "$ROOT"
-"""
-
-
-def root_target() -> Path:
-    """The cache entry of the installed packages, a folder: what takes minutes."""
-    return cache.entry("root", [BOOTSTRAP, parts.SUITE, parts.SYSTEM_PACKAGES])
+SOURCE = f"deb [signed-by={parts.KEYRING}] {parts.MIRROR} {parts.SUITE} main\n"
+UNPACK = 'dpkg-deb --fsys-tarfile "$0" | tar -x --keep-directory-symlink -C "$1"'
 
 
 def target() -> Path:
     """The cache entry of what is booted: system.img, vmlinuz, version, modules/ (the initial ramdisk's), busybox."""
-    made_of = [root_target().name, parts.LEFT_OUT, parts.KERNEL, parts.MODULES, parts.FIRST_MODULES, parts.MASKED_UNITS]
-    return cache.entry("system", made_of)
+    data = [
+        parts.SUITE,
+        parts.SYSTEM_PACKAGES,
+        parts.USERS,
+        parts.GROUPS,
+        parts.LINKS,
+        parts.COPIES,
+        parts.LEFT_OUT,
+        parts.KERNEL,
+    ]
+    return cache.entry("system", [__doc__, data, parts.MODULES, parts.FIRST_MODULES, parts.MASKED_UNITS])
 
 
 def ready() -> Path:
-    """What there is to boot. EMBERWATCH_RIG=use asks for it, =build also builds what is missing. Raises NoRig."""
-    wish = os.environ.get("EMBERWATCH_RIG")
-    if wish == "build":
-        return prepare()
-    if wish != "use":
-        raise cache.NoRig("the virtual Pi is booted on request only: EMBERWATCH_RIG=use (or build, as root)")
+    """What there is to boot; what is missing is built first, where that can be. Raises NoRig."""
+    if os.environ.get("EMBERWATCH_RIG") == "off":
+        raise cache.NoRig("the virtual Pi is switched off: EMBERWATCH_RIG=off")
     with cache.lock():  # a build may be going on
-        if target().exists() and not missing_packages():
-            return target()
-    raise cache.NoRig("no virtual Pi on this machine: run `python -m tests.hardware.rig prepare` once as root")
-
-
-def prepare() -> Path:
-    """Build what is missing. Raises NoRig."""
-    with cache.lock():
-        install_host_packages()
-        if not root_target().exists():
-            need_root("building the root file system")
-            with cache.building(root_target()) as made:
-                bootstrap(made)
-        if not target().exists():
-            need_root("building the image of the root file system")
-            with cache.building(target()) as made:
-                build(made)
+        if not target().exists() or missing_packages():
+            build_missing()
     return target()
 
 
+def build_missing() -> None:
+    """Raises NoRig."""
+    need_root("the virtual Pi")
+    install_host_packages()
+    if not target().exists():
+        with cache.building(target()) as made:
+            build(made)
+
+
 def missing_packages() -> list[str]:
-    return sorted({package for name, package in parts.HOST_PACKAGES.items() if not shutil.which(name, path=PATH)})
+    def there(name: str) -> bool:
+        return Path(name).exists() if name.startswith("/") else shutil.which(name, path=PATH) is not None
+
+    return sorted({package for name, package in parts.HOST_PACKAGES.items() if not there(name)})
 
 
 def install_host_packages() -> None:
@@ -77,10 +70,9 @@ def install_host_packages() -> None:
     missing = missing_packages()
     if not missing:
         return
-    wanted = f"packages {' '.join(missing)}"
-    need_root(wanted)
+    need_root(f"the packages {' '.join(missing)}")
     if not shutil.which("apt-get"):
-        raise cache.NoRig(f"no apt-get here for {wanted}")
+        raise cache.NoRig(f"no apt-get here for the packages {' '.join(missing)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
     command(["apt-get", "update", "-qq"], quiet)
     command(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], quiet)
@@ -88,34 +80,21 @@ def install_host_packages() -> None:
 
 def need_root(what: str) -> None:
     if os.geteuid():
-        raise cache.NoRig(f"{what}: run `python -m tests.hardware.rig prepare` once as root")
-
-
-def bootstrap(root: Path) -> None:
-    """Raises NoRig: a step failed; its text has the last lines of what it said."""
-    debs = cache.folder() / "debs"
-    debs.mkdir(exist_ok=True)
-    command(
-        ["unshare", "--mount", "sh", "-c", BOOTSTRAP.format(binfmt=BINFMT)],
-        {"DEBS": str(debs), "PACKAGES": ",".join(parts.SYSTEM_PACKAGES), "SUITE": parts.SUITE, "ROOT": str(root)},
-    )
+        raise cache.NoRig(f"{what}: not there yet; run `sudo python3 -m tests.hardware.rig prepare` once")
 
 
 def build(made: Path) -> None:
     """Raises NoRig: a step failed; its text has the last lines of what it said."""
     root, place = made / "root", made / "apt"
-    command(["cp", "-a", "--reflink=auto", str(root_target()), str(root)])
-    version = fetch_kernel(root, place, made)
-    for name in parts.LEFT_OUT:
-        shutil.rmtree(root / name, ignore_errors=True)
-    (root / "etc/hostname").write_text("virtual-pi\n")
-    (root / "etc/fstab").write_text("")
-    for unit in parts.MASKED_UNITS:
-        (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
-    shutil.copy(root / "bin/busybox", made / "busybox")
+    own = apt(place)
+    command(["apt-get", "install", "-qq", "--download-only", "?essential", *parts.SYSTEM_PACKAGES], own)
+    unpack(sorted((place / "archives").glob("*.deb")), root)
+    set_up(root)
+    version = add_kernel(root, place, made, own)
+    shutil.copy(root / "usr/bin/busybox", made / "busybox")
     (made / "modules").mkdir()
     for number, name in enumerate(parts.FIRST_MODULES):
-        (found,) = (root / "lib/modules" / version).rglob(f"{name}.ko")
+        (found,) = (root / "usr/lib/modules" / version).rglob(f"{name}.ko")
         shutil.copy(found, made / "modules" / f"{number:02}-{name}.ko")
     (made / "version").write_text(version)
     image(root, made / "system.img", spare_mb=200)
@@ -123,14 +102,65 @@ def build(made: Path) -> None:
     shutil.rmtree(place)
 
 
-def fetch_kernel(root: Path, place: Path, made: Path) -> str:
-    """Its image to `made`, the modules that are wanted to `root`; return its version."""
-    (place / "lists/partial").mkdir(parents=True)
-    (place / "archives/partial").mkdir(parents=True)
+def apt(place: Path) -> dict[str, str]:
+    """The environment of an apt for the guest, with all that it knows in `place`."""
+    for name in ("lists", "archives"):
+        (place / name / "partial").mkdir(parents=True)
     (place / "status").touch()
-    (place / "apt.conf").write_text(APT.format(place=place, root=root))
+    (place / "sources.list").write_text(SOURCE)
+    (place / "apt.conf").write_text(APT.format(place=place))
     own = {"APT_CONFIG": str(place / "apt.conf")}
     command(["apt-get", "update", "-qq"], own)
+    return own
+
+
+def unpack(packages: Sequence[Path], root: Path) -> None:
+    """/bin, /sbin and /lib are links from the beginning, as Debian has them."""
+    for name in ("bin", "sbin", "lib"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+    for package in packages:
+        command(["sh", "-ec", UNPACK, str(package), str(root)])
+
+
+def set_up(root: Path) -> None:
+    """What the packages' scripts would have done, as far as it is needed here."""
+    for name in ("passwd", "group"):
+        shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
+    for number, user in enumerate(parts.USERS, start=100):
+        with (root / "etc/passwd").open("a") as file:
+            file.write(f"{user}:x:{number}:{number}::/nonexistent:/usr/sbin/nologin\n")
+        with (root / "etc/group").open("a") as file:
+            file.write(f"{user}:x:{number}:\n")
+    with (root / "etc/group").open("a") as file:
+        file.writelines(f"{group}:x:{number}:\n" for number, group in enumerate(parts.GROUPS, start=110))
+    for name, to in parts.LINKS.items():
+        if (root / name).is_dir():
+            shutil.rmtree(root / name)
+        (root / name).unlink(missing_ok=True)
+        (root / name).symlink_to(to)
+    for name, source in parts.COPIES.items():
+        shutil.copy(root / source, root / name)
+    (root / "etc/hostname").write_text("virtual-pi\n")
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 virtual-pi\n")
+    (root / "etc/fstab").write_text("")
+    for name in parts.LEFT_OUT:
+        shutil.rmtree(root / name, ignore_errors=True)
+    for unit in parts.MASKED_UNITS:
+        (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
+    compile_python(root)
+
+
+def compile_python(root: Path) -> None:
+    """The standard library, by the guest's own Python: the guest would do it at each boot."""
+    python = root / f"usr/bin/python{parts.PYTHON}"
+    library = root / f"usr/lib/python{parts.PYTHON}"
+    compiler = ["-m", "compileall", "-q", "-j0", "-s", str(root), "-p", "/", str(library)]
+    command(["qemu-aarch64-static", "-L", str(root), str(python), "-I", *compiler])
+
+
+def add_kernel(root: Path, place: Path, made: Path, own: Mapping[str, str]) -> str:
+    """Its image to `made`, the modules that are wanted to `root`; return its version."""
     said = command(["apt-cache", "depends", "--important", parts.KERNEL], own)
     (package,) = [line.split()[1] for line in said.splitlines() if "Depends: linux-image-" in line]
     command(["apt-get", "download", "-qq", package], own, cwd=place)
@@ -138,8 +168,7 @@ def fetch_kernel(root: Path, place: Path, made: Path) -> str:
     command(["dpkg-deb", "-x", str(deb), str(place / "kernel")])
     version = package.removeprefix("linux-image-")
     shutil.copy(place / "kernel/boot" / f"vmlinuz-{version}", made / "vmlinuz")
-    modules = Path("lib/modules") / version
-    whole, kept = place / "kernel" / modules, root / modules
+    whole, kept = place / "kernel/lib/modules" / version, root / "usr/lib/modules" / version
     for name in parts.MODULES:
         found = whole / "kernel" / name
         if found.is_dir():

@@ -27,7 +27,9 @@ wait_for() {{ for n in $(seq 1000); do [ -e $1 ] && return; sleep 0.05; done; ec
 ln -sf gpiochip1 /dev/gpiochip4
 """
 SEARCH: Final = """
-cd /sys/bus/w1/devices && echo -1 >w1_bus_master1/w1_master_search && sleep 1 && ls -d 28-* 2>/dev/null || true
+cd /sys/bus/w1/devices && echo -1 >w1_bus_master1/w1_master_search
+for n in $(seq {looks}); do sleep 0.2; [ $(ls -d 28-* 2>/dev/null | wc -l) = {wanted} ] && break; done
+ls -d 28-* 2>/dev/null || true
 for probe in 28-*/features; do [ ! -e "$probe" ] || echo 2 >"$probe"; done  # as the udev rule of deploy/pi does
 """
 RADIO: Final = """
@@ -35,9 +37,11 @@ set -e
 modprobe hci_uart
 stty -F /dev/ttyS0 115200 raw -echo
 setsid btattach -B /dev/ttyS0 -P h4 -S 3000000 >/run/btattach.log 2>&1 </dev/null &
-mkdir -p /run/dbus
-[ -e /run/dbus/system_bus_socket ] || { dbus-uuidgen --ensure; dbus-daemon --system --fork; }
-setsid /usr/libexec/bluetooth/bluetoothd -n >/run/bluetoothd.log 2>&1 </dev/null &
+if [ -d /run/systemd/system ]; then systemctl start bluetooth
+else
+  mkdir -p /run/dbus; dbus-uuidgen --ensure; dbus-daemon --system --fork
+  setsid /usr/libexec/bluetooth/bluetoothd -n >/run/bluetoothd.log 2>&1 </dev/null &
+fi
 for n in $(seq 1000); do [ -e /sys/class/bluetooth/hci0 ] && exit 0; sleep 0.05; done
 cat /run/btattach.log; exit 1
 """
@@ -91,9 +95,10 @@ class VirtualPi:
             script += f"echo ds2482 {address:#04x} >/sys/bus/i2c/devices/i2c-1/new_device\n"
         self.machine.run(script)
 
-    def search_probes(self) -> list[str]:
-        """Have the kernel look now which probes are on the wire; return those that it lists so far."""
-        return self.machine.run(SEARCH).out.split()
+    def search_probes(self, wanted: int = 2) -> list[str]:
+        """Have the kernel look now which probes are on the wire; return those that it lists, when they are so many or
+        ten seconds are over."""
+        return self.machine.run(SEARCH.format(looks=50, wanted=wanted)).out.split()
 
     def switch_radio_on(self) -> None:
         """BlueZ, with this host's air as its radio."""

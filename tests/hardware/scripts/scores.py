@@ -19,7 +19,7 @@ from services.inference.pipeline import Pipeline
 from services.sensor.recorded import open_recording
 
 RECORDING = ROOT / "services" / "sensor" / "recordings" / "car1.parquet"
-CHUNKS, GENERATED = 2, 24
+CHUNKS, GENERATED = 3, 24
 BOOT = "0" * 16
 CHOICES = ("phase", "phase_charge", "chemistry")  # columns that are one of a few numbers
 
