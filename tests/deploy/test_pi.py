@@ -131,6 +131,17 @@ def test_every_service_is_confined(root: Path, unit: Path) -> None:
     assert float(found[1]) <= EXPOSURE_MAX
 
 
+def settings_of(text: str) -> set[str]:
+    return {line.partition("=")[0] for line in text.splitlines() if re.match(r"[A-Za-z]+=", line)}
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_what_the_common_settings_say_no_unit_says_otherwise(unit: Path) -> None:
+    """systemd reads them after the unit: PrivateDevices=yes there would take the sensor its bus, whatever it says."""
+    common = settings_of((PI / "systemd/emberwatch-.service.d/sandbox.conf").read_text())
+    assert settings_of(unit.read_text()) & common == set()
+
+
 def test_python_services_are_watched(root: Path) -> None:
     for unit in UNITS:
         text = unit.read_text()

@@ -26,14 +26,16 @@ UNITS: Final = ("local", "gateway", *SERVICES)
 # The packages of a Raspberry Pi OS have made the groups; its udev rules give the lines to one of them. The account is
 # the installer's step that needs packages this machine does not have. An emulated start may take long.
 PREPARE: Final = """
+systemctl is-system-running --wait
 set -e
 cat >/etc/udev/rules.d/99-raspberry-pi-os.rules <<END
 SUBSYSTEM=="gpio", KERNEL=="gpiochip*", GROUP="gpio", MODE="0660"
 END
-udevadm control --reload
+mkdir -p /etc/sysusers.d
 echo 'u emberwatch - "Emberwatch" /var/lib/emberwatch' >/etc/sysusers.d/emberwatch.conf
 systemd-sysusers
 base64 -d | tar -x -C /
+udevadm control --reload
 chgrp -R emberwatch /etc/emberwatch
 mkdir -p /etc/systemd/system/emberwatch-.service.d
 printf '[Service]\\nTimeoutStartSec=900\\n' >/etc/systemd/system/emberwatch-.service.d/slow.conf
@@ -58,7 +60,7 @@ class Installed(Edge):
             settings[part] |= more
         machine.write("/etc/emberwatch/emberwatch.yaml", json.dumps(settings))
         machine.write("/etc/emberwatch/pi.yaml", WIRING)
-        machine.run("systemctl start emberwatch.target poweroff-for-emberwatch.path", timeout_s=10)
+        machine.run("systemctl start --no-block emberwatch.target poweroff-for-emberwatch.path")
 
     def logs(self) -> str:
         return self.bench.pi.machine.run("journalctl -q --no-hostname -n 120 -u 'emberwatch-*'").out
@@ -83,7 +85,8 @@ def files() -> bytes:
         with settings.open("a") as file:
             file.write(f"EMBERWATCH_LAN_BIND=0.0.0.0\nEMBERWATCH_LAN_PASSWORD={READER[1]}\n")
         with tarfile.open(fileobj=out, mode="w") as archive:
-            archive.add(folder, ".", filter=root_owns)
+            for entry in Path(folder).iterdir():  # not the folder itself: the guest's / keeps its mode
+                archive.add(entry, entry.name, filter=root_owns)
     return out.getvalue()
 
 

@@ -141,6 +141,7 @@ def set_up(root: Path) -> None:
         (root / name).symlink_to(to)
     for name, source in parts.COPIES.items():
         shutil.copy(root / source, root / name)
+    (root / "etc/machine-id").write_text(f"{'1234' * 8}\n")  # without one systemd asks a person at the first boot
     (root / "etc/hostname").write_text("virtual-pi\n")
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 virtual-pi\n")
     (root / "etc/fstab").write_text("")
