@@ -113,8 +113,12 @@ class Edge:
         pi = self.bench.pi
         pi.machine.boot()
         pi.plug_board()
-        self.rows, self.alarms, self.events, self.status, self.topics = [], {}, [], {}, {}
+        self.forget()
         self.start(services)
+
+    def forget(self) -> None:
+        """What was heard so far."""
+        self.rows, self.alarms, self.events, self.status, self.topics = [], {}, [], {}, {}
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -73,7 +73,7 @@ class VirtualPi:
         self.gpio = Cp2112()
         self.air = Air(self.machine.bluetooth)
         self._bridges = bridges
-        self._stack = ExitStack()
+        self._stack, self._radio = ExitStack(), ExitStack()
         self._ports = [Port(self.gpio), Port(TinyUsb(bus))]
 
     def __enter__(self) -> Self:
@@ -81,6 +81,7 @@ class VirtualPi:
             for port in self._ports:
                 stack.callback(port.close)
             stack.enter_context(self.machine)
+            stack.callback(self._radio.close)
             self._stack = stack.pop_all()
         return self
 
@@ -101,8 +102,9 @@ class VirtualPi:
         return self.machine.run(SEARCH.format(looks=50, wanted=wanted)).out.split()
 
     def switch_radio_on(self) -> None:
-        """BlueZ, with this host's air as its radio."""
-        self._stack.enter_context(self.air)
+        """BlueZ, with this host's air as its radio; again after each boot."""
+        self._radio.close()
+        self._radio.enter_context(self.air)
         self.machine.run(textwrap.dedent(RADIO))
 
     def cut_power(self) -> None:
