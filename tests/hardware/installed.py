@@ -19,7 +19,7 @@ READER: Final = ("lan", "read-what-the-rig-says")
 PORT: Final = 1884  # the gateway broker's, for readers in the home network
 POWER: Final = 7  # the UPS's line: low = the power is lost
 MORE: Final = {
-    "sensor": {"host": True, "ups": {"kind": "gpio", "line": POWER, "lost": "low", "shutdown_after_s": 10}},
+    "sensor": {"host": True, "ups": {"kind": "gpio", "line": POWER, "lost": "low", "shutdown_after_s": 5}},
     "alert": {"display_file": "/run/emberwatch/lcd.txt"},
 }
 UNITS: Final = ("local", "gateway", *SERVICES)
@@ -39,6 +39,8 @@ udevadm control --reload
 chgrp -R emberwatch /etc/emberwatch
 mkdir -p /etc/systemd/system/emberwatch-.service.d
 printf '[Service]\\nTimeoutStartSec=900\\n' >/etc/systemd/system/emberwatch-.service.d/slow.conf
+mkdir -p /etc/systemd/system/emberwatch-inference.service.d
+printf '[Service]\\nWatchdogSec=15\\n' >/etc/systemd/system/emberwatch-inference.service.d/soon.conf
 systemctl daemon-reload
 """
 
@@ -52,7 +54,7 @@ class Installed(Edge):
     def prepare(self) -> None:
         self.bench.pi.machine.run(PREPARE, input=base64.b64encode(files()).decode())
 
-    def start(self, services: Sequence[str] = SERVICES) -> None:
+    def start(self, services: Sequence[str] = UNITS) -> None:
         machine = self.bench.pi.machine
         self.bench.pi.search_probes()
         settings = yaml.safe_load(SETTINGS)
@@ -60,7 +62,8 @@ class Installed(Edge):
             settings[part] |= more
         machine.write("/etc/emberwatch/emberwatch.yaml", json.dumps(settings))
         machine.write("/etc/emberwatch/pi.yaml", WIRING)
-        machine.run("systemctl start --no-block emberwatch.target poweroff-for-emberwatch.path")
+        units = " ".join(f"emberwatch-{name}" for name in services)
+        machine.run(f"systemctl start --no-block {units} poweroff-for-emberwatch.path")
 
     def logs(self) -> str:
         return self.bench.pi.machine.run("journalctl -q --no-hostname -n 120 -u 'emberwatch-*'").out

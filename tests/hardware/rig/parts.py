@@ -52,6 +52,9 @@ MASKED_UNITS: Final = (  # what a boot would spend emulated seconds on
     "getty@.service",
     "serial-getty@.service",
     "systemd-timesyncd.service",
+    "systemd-udev-trigger.service",  # what is there from the start needs no rule
+    "systemd-logind.service",
+    "systemd-update-utmp.service",
 )
 KERNEL: Final = "linux-image-arm64"  # the package that depends on the present one
 MODULES: Final = (  # folders and files below /lib/modules/VERSION/kernel
