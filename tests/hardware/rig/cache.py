@@ -16,9 +16,24 @@ class NoRig(Exception):
 
 
 def folder() -> Path:
-    """$EMBERWATCH_RIG_CACHE, else ~/.cache/emberwatch/virtual-pi."""
+    """$EMBERWATCH_RIG_CACHE, else ~/.cache/emberwatch/virtual-pi of the user, also when he builds by sudo."""
     named = os.environ.get("EMBERWATCH_RIG_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "emberwatch" / "virtual-pi"
+    home = Path(f"~{os.environ.get('SUDO_USER', '')}").expanduser()
+    return Path(named) if named else home / ".cache" / "emberwatch" / "virtual-pi"
+
+
+def make_folder() -> None:
+    """What sudo makes belongs to the user who called it: he adds to it later. Raises OSError."""
+    made = [place for place in (folder(), *folder().parents) if not place.exists()]
+    folder().mkdir(parents=True, exist_ok=True)
+    lock_file().touch()
+    if os.geteuid() == 0 and "SUDO_UID" in os.environ:
+        for place in [*made, lock_file()]:
+            os.chown(place, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
+
+
+def lock_file() -> Path:
+    return folder() / "lock"
 
 
 def entry(kind: str, made_of: object) -> Path:
@@ -31,8 +46,8 @@ def entry(kind: str, made_of: object) -> Path:
 def lock() -> Iterator[None]:
     """One builder at a time; a second one waits and then finds the work done. Raises NoRig."""
     try:
-        folder().mkdir(parents=True, exist_ok=True)
-        file = (folder() / "lock").open("w")
+        make_folder()
+        file = lock_file().open("w")
     except OSError as error:
         raise NoRig(f"the cache cannot be written: {error}; EMBERWATCH_RIG_CACHE names another folder") from error
     with file:
