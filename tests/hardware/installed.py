@@ -23,14 +23,10 @@ MORE: Final = {
     "alert": {"display_file": "/run/emberwatch/lcd.txt"},
 }
 UNITS: Final = ("local", "gateway", *SERVICES)
-# The packages of a Raspberry Pi OS have made the groups; its udev rules give the lines to one of them. The account is
-# the installer's step that needs packages this machine does not have. An emulated start may take long.
+# The account is the installer's step that needs packages this machine does not have. An emulated start may take long.
 PREPARE: Final = """
 systemctl is-system-running --wait
 set -e
-cat >/etc/udev/rules.d/99-raspberry-pi-os.rules <<END
-SUBSYSTEM=="gpio", KERNEL=="gpiochip*", GROUP="gpio", MODE="0660"
-END
 mkdir -p /etc/sysusers.d
 echo 'u emberwatch - "Emberwatch" /var/lib/emberwatch' >/etc/sysusers.d/emberwatch.conf
 systemd-sysusers
