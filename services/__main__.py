@@ -63,11 +63,11 @@ def test(arguments: list[str]) -> int:
 
 def virtual_pi() -> int:
     """It lives in real time, on an emulated processor: alone, and once more where the computer was too busy for it."""
-    code = pytest("-m", "rig", "-s", "tests/hardware")
-    if code:
-        print("The virtual Pi failed: once more, on a fresh one. What fails twice has failed.", flush=True)
-        code = pytest("-m", "rig", "-s", "tests/hardware")
-    return code
+    its_tests = ("-m", "rig", "-s", "tests/hardware")
+    if pytest(*its_tests) == 0:
+        return 0
+    print("The virtual Pi failed: once more, on a fresh one. What fails twice has failed.", flush=True)
+    return pytest(*its_tests)
 
 
 def pytest(*arguments: str) -> int:

@@ -49,7 +49,7 @@ class Button:
         self._worker.put(None)
 
     def show(self, view: View) -> None:
-        self._worker.put(None)
+        """Nothing to show."""
 
     def changed(self, change: Change) -> None:
         """Nothing to show."""
