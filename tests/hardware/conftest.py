@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hardware.edge import AT_REST, SERVICES, START_S, WARM, Edge, log
+from tests.hardware.edge import SERVICES, START_S, Edge, log, rest
 from tests.hardware.rig import cache
 from tests.hardware.rig.bench import Bench
 
@@ -52,9 +52,7 @@ def edge(bench: Bench) -> Iterator[Edge]:
         pytest.skip(
             f"too busy a computer for services in real time: the virtual Pi took {machine.boot_s:.0f} s to boot"
         )
-    bench.adc.ain = list(AT_REST)
-    for probe in bench.probes:
-        probe.celsius = WARM
+    rest(bench)
     bench.pi.switch_radio_on()
     bench.pi.air.patience = machine.patience
     edge = Edge(bench)

@@ -48,6 +48,8 @@ WAIT_FOR_BROKER: Final = f"""
 for n in $(seq 1000); do (: </dev/tcp/127.0.0.1/{BROKER}) 2>/dev/null && exit; sleep 0.1; done
 tail /run/*.log; exit 1
 """
+TELEMETRY: Final = "emberwatch/v1/pi/pack-1/telemetry/battery"
+JOURNAL: Final = "emberwatch/v1/pi/pack-1/journal/telemetry.battery"
 START_S: Final = 120.0  # three Pythons that start at once
 OVER_VOLTAGE: Final = ("cell_over_voltage", "cell_voltage_max")  # severity high
 AT_REST: Final = [1.12, 1.5, 1.85, 1.84]  # at the converter's pins [V]: 7.39 V, 0 A, 3.70 V, 3.68 V
@@ -193,6 +195,19 @@ class Edge:
         first = len(self.rows)
         self.wait(lambda: len(self.rows) >= first + n, 10.0 + 3 * PERIOD_S * n, f"{n} rows")
 
+    def kept(self, boot: str) -> int:
+        """After a restart: the last row of an earlier process start that the journal says it has."""
+        self.wait(self.healthy, START_S, "good rows")
+        both = {boot, self.rows[-1].boot}  # the broker may have kept an announcement of before
+        self.wait(
+            lambda: both <= {r["boot"] for r in self.topics.get(JOURNAL, {"ranges": []})["ranges"]},
+            60,
+            "the new start announces rows of before and its own",
+        )
+        last = max(r["last"] for r in self.topics[JOURNAL]["ranges"] if r["boot"] == boot)
+        log(f"the journal has rows up to {last}")
+        return int(last)
+
     def seqs(self, boot: str) -> list[int]:
         """Of the telemetry that came from this process start."""
         return [row.seq for row in self.rows if row.boot == boot]
@@ -238,6 +253,13 @@ class Edge:
 
     def healthy(self) -> bool:
         return bool(self.rows) and not self.rows[-1].quality
+
+
+def rest(bench: Bench) -> None:
+    """The pack is at rest and warm."""
+    bench.adc.ain = list(AT_REST)
+    for probe in bench.probes:
+        probe.celsius = WARM
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hardware.edge import AT_REST, RED, SERVICES, START_S, WARM, log, overcharged
+from tests.hardware.edge import RED, SERVICES, START_S, TELEMETRY, WARM, log, overcharged, rest
 from tests.hardware.installed import PORT, POWER, Installed
 from tests.hardware.rig import cache
 from tests.hardware.rig.bench import Bench
@@ -17,7 +17,6 @@ AGAIN = """
 until [ $(systemctl show -P NRestarts emberwatch-inference) = 1 ] && systemctl -q is-active emberwatch-inference
 do sleep 2; done
 """
-JOURNAL = "emberwatch/v1/pi/pack-1/journal/telemetry.battery"
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +25,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         bench = Bench(tmp_path_factory.mktemp("installed"), forward=[PORT], init="systemd")
     except cache.NoRig as reason:
         pytest.skip(str(reason))
-    bench.adc.ain = list(AT_REST)
-    for probe in bench.probes:
-        probe.celsius = WARM
+    rest(bench)
     with bench:
         node = Installed(bench)
         begin(node)
@@ -79,7 +76,7 @@ def test_a_service_that_freezes_is_started_again(node: Installed) -> None:
 def test_when_the_ups_gives_out_the_node_switches_itself_off_and_loses_nothing(node: Installed) -> None:
     pi = node.bench.pi
     node.wait(node.healthy, 60, "healthy rows before")
-    boot = node.topics["emberwatch/v1/pi/pack-1/telemetry/battery"]["boot"]
+    boot = node.topics[TELEMETRY]["boot"]
     pi.gpio.drive(POWER, 0)
     node.wait(lambda: node.active("power_lost", "power_lost"), 30, "the alarm")
     pi.machine.wait_until_off(120)
@@ -92,13 +89,6 @@ def test_when_the_ups_gives_out_the_node_switches_itself_off_and_loses_nothing(n
     begin(node)
     node.start(["local", "gateway", "sensor"])
     with node.listening():
-        node.wait(node.healthy, START_S, "good rows")
-        both = {boot, node.rows[-1].boot}  # the broker has kept an announcement of before
-        node.wait(
-            lambda: both <= {r["boot"] for r in node.topics.get(JOURNAL, {"ranges": []})["ranges"]},
-            60,
-            "the new start announces rows of before and its own",
-        )
-    kept = max(r["last"] for r in node.topics[JOURNAL]["ranges"] if r["boot"] == boot)
+        kept = node.kept(boot)
     assert kept >= published
     assert "malformed" not in node.logs()

@@ -28,7 +28,7 @@ ln -sf gpiochip1 /dev/gpiochip4
 """
 SEARCH: Final = """
 cd /sys/bus/w1/devices && echo -1 >w1_bus_master1/w1_master_search
-for n in $(seq {looks}); do sleep 0.2; [ $(ls -d 28-* 2>/dev/null | wc -l) = {wanted} ] && break; done
+for n in $(seq 50); do sleep 0.2; [ $(ls -d 28-* 2>/dev/null | wc -l) = {wanted} ] && break; done
 ls -d 28-* 2>/dev/null || true
 for probe in 28-*/features; do [ ! -e "$probe" ] || echo 2 >"$probe"; done  # as the udev rule of deploy/pi does
 """
@@ -99,7 +99,7 @@ class VirtualPi:
     def search_probes(self, wanted: int = 2) -> list[str]:
         """Have the kernel look now which probes are on the wire; return those that it lists, when they are so many or
         ten seconds are over."""
-        return self.machine.run(SEARCH.format(looks=50, wanted=wanted)).out.split()
+        return self.machine.run(SEARCH.format(wanted=wanted)).out.split()
 
     def switch_radio_on(self) -> None:
         """BlueZ, with this host's air as its radio; again after each boot."""
