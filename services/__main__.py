@@ -62,8 +62,9 @@ def test(arguments: list[str]) -> int:
 
 
 def virtual_pi() -> int:
-    """It lives in real time, on an emulated processor: alone, and once more where the computer was too busy for it."""
-    its_tests = ("-m", "rig", "-s", "tests/hardware")
+    """Its core; `./emberwatch test -m rig -s` is the whole. It lives in real time, on an emulated processor: alone, and
+    once more where the computer was too busy for it."""
+    its_tests = ("-m", "rig and core", "-s", "tests/hardware")
     if pytest(*its_tests) == 0:
         return 0
     print("The virtual Pi failed: once more, on a fresh one. What fails twice has failed.", flush=True)

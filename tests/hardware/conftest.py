@@ -11,8 +11,8 @@ from tests.hardware.rig.bench import Bench
 BROKER = 1883
 TOO_BUSY = 4.0  # times slower than an idle computer
 PATIENCE_S = 1500  # building the root file system is in it
-# test_units has a machine of its own; the others share one, which at first is empty
-ORDER = ("test_units", "test_rig", "test_scores", "test_edge", "test_ble", "test_power_cut")
+# test_units and test_bms have machines of their own; the others share one, which at first is empty
+ORDER = ("test_units", "test_bms", "test_rig", "test_scores", "test_ble", "test_edge", "test_power_cut")
 
 
 def place_of(item: pytest.Item) -> int:

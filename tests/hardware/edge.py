@@ -102,13 +102,16 @@ class Edge:
     def start(self, services: Sequence[str] = SERVICES) -> None:
         """Broker and services, as the units of deploy/pi start them."""
         machine = self.bench.pi.machine
-        self.bench.pi.search_probes()
-        machine.write("/etc/emberwatch/emberwatch.yaml", SETTINGS)
-        machine.write("/etc/emberwatch/pi.yaml", WIRING)
+        self.configure()
         self.pids["broker"] = machine.start("local", "sh /opt/emberwatch/mosquitto/start local", ENVIRONMENT)
         for name in services:
             self.pids[name] = machine.start(name, f"python3 -m services.{name}", ENVIRONMENT)
         machine.run(WAIT_FOR_BROKER)
+
+    def configure(self) -> None:
+        self.bench.pi.search_probes()
+        self.bench.pi.machine.write("/etc/emberwatch/emberwatch.yaml", SETTINGS)
+        self.bench.pi.machine.write("/etc/emberwatch/pi.yaml", WIRING)
 
     def restart(self, services: Sequence[str]) -> None:
         """After a power cut: boot, plug, start."""
@@ -264,7 +267,8 @@ def rest(bench: Bench) -> None:
 
 @contextmanager
 def overcharged(edge: Edge) -> Iterator[None]:
-    """The cells are; the alarm stands. Afterwards they are not, and the condition is over."""
+    """The cells are; the alarm stands. Afterwards they are not: in ten seconds the condition is over."""
+    edge.wait(lambda: not edge.active(*OVER_VOLTAGE), 60, "no cell_over_voltage of before")
     edge.bench.adc.ain = list(OVERCHARGED)
     try:
         took = edge.wait(lambda: edge.active(*OVER_VOLTAGE), 60, "cell_over_voltage")
@@ -272,7 +276,6 @@ def overcharged(edge: Edge) -> Iterator[None]:
         yield
     finally:
         edge.bench.adc.ain = list(AT_REST)
-    edge.wait(lambda: not edge.active(*OVER_VOLTAGE), 60, "cell_over_voltage is over")
 
 
 def press(bench: Bench) -> None:

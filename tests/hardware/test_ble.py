@@ -86,6 +86,7 @@ def hundredths(edge: Edge) -> int:
     return round(edge.bench.probes[0].celsius * 100)
 
 
+@pytest.mark.core
 def test_it_is_advertised_to_phones_and_to_home_assistant(edge: Edge, anna: Phone) -> None:
     anna.scan(lambda data: bytes.fromhex(SERVICE.replace("-", ""))[::-1] in data, 120)
     warm = struct.pack("<Bh", 0x02, hundredths(edge))
@@ -93,6 +94,7 @@ def test_it_is_advertised_to_phones_and_to_home_assistant(edge: Edge, anna: Phon
     assert set(anna.heard) == {str(Address(f"{PI}/P"))}  # by its address Home Assistant knows it again
 
 
+@pytest.mark.core
 def test_a_stranger_reads_and_is_notified_but_may_not_acknowledge(edge: Edge, anna: Phone) -> None:
     anna.connect()
     read = int.from_bytes(anna.read(TEMPERATURE), "little", signed=True)
@@ -131,6 +133,7 @@ def test_no_at_the_display_keeps_a_phone_out(edge: Edge, ben: Phone) -> None:
     ben.disconnect()
 
 
+@pytest.mark.core
 def test_yes_at_the_display_lets_a_phone_acknowledge(edge: Edge, anna: Phone) -> None:
     anna.agrees = person(edge, SHORT)
     anna.pair(60)

@@ -35,11 +35,12 @@ ADC = ("voltage", "current", "cell_voltages[0]", "cell_voltages[1]")
 PROBES = ("temperatures[0]", "temperatures[1]")
 
 
+@pytest.mark.core
 def test_the_services_run_from_the_wheel_in_little_memory(
     edge: Edge, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
-    where = edge.bench.pi.machine.run("python3 -c 'import services.bus.settings as s; print(s.ROOT)'")
-    assert where.out.strip() == "/opt/emberwatch"
+    where = edge.bench.pi.machine.run("python3 -c 'import services; print(*services.__path__)'")
+    assert where.out.strip() == "/opt/emberwatch/services"
     assert all(edge.status[name]["state"] == "online" for name in SERVICES)
     memory = edge.memory()
     for name, megabytes in memory.items():
@@ -50,6 +51,7 @@ def test_the_services_run_from_the_wheel_in_little_memory(
     assert sum(memory.values()) < 250
 
 
+@pytest.mark.core
 def test_readings_are_what_the_board_has(edge: Edge) -> None:
     edge.wait(lambda: edge.healthy() and edge.rows[-1].channels["temperatures"] == [WARM, WARM], 30, "its readings")
     log(f"a row: {dict(edge.rows[-1].channels)}")
@@ -79,6 +81,7 @@ def test_the_green_light_blinks_and_the_display_moves(edge: Edge) -> None:
     edge.bench.wait(moves, 15, "three different frames")
 
 
+@pytest.mark.core
 def test_an_alarm_is_on_the_display_and_the_lamp_until_the_button_is_pressed(edge: Edge) -> None:
     bench, gpio = edge.bench, edge.bench.pi.gpio
     edge.wait(edge.healthy, 60, "healthy rows before")
@@ -185,9 +188,10 @@ FAULTS = {  # converter and probes by turns: while one is tried, the other's ala
     ),
     "the bus is held": Fault(at("bus.held", True), at("bus.held", False), dict.fromkeys(ADC, "bus_locked|stale"), ()),
 }
+CORE = ("a probe is pulled", "the converter is unplugged")
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.core] * (n in CORE)) for n in FAULTS])
 def test_a_fault_is_named_alarms_in_time_and_heals(edge: Edge, name: str) -> None:
     fault, bench = FAULTS[name], edge.bench
     edge.wait(edge.healthy, 60, "healthy rows before")
@@ -273,6 +277,7 @@ def test_a_pulled_display_is_an_alarm_and_comes_back(edge: Edge) -> None:
     edge.wait(lambda: not edge.active("output_failed", "lcd"), 30, "the alarm's end")
 
 
+@pytest.mark.core
 def test_nothing_broke_in_the_services_meanwhile(edge: Edge) -> None:
     assert "Traceback" not in edge.logs()
     assert all(edge.status[name]["state"] == "online" for name in SERVICES)

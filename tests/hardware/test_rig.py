@@ -18,6 +18,11 @@ def test_it_is_debian_on_a_raspberry_pi_5(bench: Bench) -> None:
     assert said.out.splitlines() == ["aarch64", "Raspberry Pi 5 Model B Rev 1.0", "ID=debian"]
 
 
+def test_a_long_answer_is_whole(bench: Bench) -> None:
+    text = "".join(f"{n}\n" for n in range(30_000))  # the line takes 32 KB at once
+    assert bench.pi.machine.run("cat", input=text).out == text
+
+
 def test_unmodified_drivers_reach_each_part_of_the_board(bench: Bench) -> None:
     bench.adc.ain = [0.5, 1.0, 1.5, 2.0]
 

@@ -2,12 +2,12 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.hardware.rig import cache, edge
+from tests.hardware.rig.parts import BOOKWORM, SUITES, TRIXIE, Suite
 
 UNREACHABLE = re.compile(r"Max retries|Failed to establish|Temporary failure|Name or service not known|timed out")
 
@@ -16,8 +16,6 @@ def resolve(requirements: list[str], python: str, newest: int, place: Path) -> d
     """Package -> file, as pip would take it for that Python on aarch64 with glibc 2.`newest`."""
     report = place / "report.json"
     dry = ["install", "-q", "--dry-run", "--ignore-installed", "--report", str(report)]
-    if tuple(map(int, python.split("."))) > sys.version_info:
-        dry.append("--ignore-requires-python")  # `pip install` compares with the Python that it runs on
     try:
         edge.pip([*dry, "--target", str(place / "nothing"), *edge.target(python, newest), *requirements], python)
     except cache.NoRig as error:
@@ -34,13 +32,15 @@ def test_the_services_have_wheels_for_any_pi_of_the_last_years(tmp_path: Path) -
     assert all(re.search(r"(aarch64|-any)\.whl$", file) for file in files.values()), files
 
 
-@pytest.mark.parametrize(("python", "glibc"), [("3.11", 36), ("3.13", 41)], ids=["bookworm", "trixie"])
-def test_the_drivers_have_wheels_for_raspberry_pi_os(python: str, glibc: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
+def test_the_drivers_have_wheels_for_raspberry_pi_os(suite: Suite, tmp_path: Path) -> None:
     services = set(edge.requirements(["sensor", "inference", "alert"]))
-    files = resolve([one for one in edge.requirements(["pi"]) if one not in services], python, glibc, tmp_path)
+    files = resolve(
+        [one for one in edge.requirements(["pi"]) if one not in services], suite.python, suite.glibc, tmp_path
+    )
     assert "RPLCD" in files
-    assert ("lgpio" in files) == (python == "3.11")  # Raspberry Pi OS 13 brings its own
-    assert ("aiobmsble" in files) == (python == "3.13")  # it needs Python 3.12
+    assert ("lgpio" in files) == (suite is BOOKWORM)  # Raspberry Pi OS 13 brings its own
+    assert ("aiobmsble" in files) == (suite is TRIXIE)  # it needs Python 3.12
     assert all(re.search(r"(aarch64|-any)\.whl$", file) for file in files.values()), files
 
 

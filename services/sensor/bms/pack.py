@@ -52,13 +52,15 @@ class PackReader:
     async def _read(self) -> None:
         pause = RETRY_S[0]
         while True:
-            begun, rows = time.monotonic(), self._rows
+            begun, rows, before = time.monotonic(), self._rows, self._reason
             try:
                 await self._visit()
             except Exception as error:  # whatever it is: the pack must have its next chance
                 self._fail(reason_of(error), error)
-                if self._reason == "wrong_make" and not self._bonded:
-                    # or BlueZ found but a part of its services, and would not look again; it forgets the bond too
+                # At first only look again: BlueZ may say that all services are found before it shows them (5.82,
+                # github.com/bluez/bluez/issues/1489). Twice: it found but a part of them and would not look again.
+                # Clearing its cache makes it forget a bond too.
+                if self._reason == before == "wrong_make" and not self._bonded:
                     await clear_cache(self._pack.address)
             if self._rows > rows:
                 pause = RETRY_S[0]

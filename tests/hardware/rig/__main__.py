@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.hardware.rig import cache, system
+from tests.hardware.rig import cache, parts, system
 
 
 def main(arguments: list[str]) -> int:
@@ -19,11 +19,16 @@ def main(arguments: list[str]) -> int:
         case ["packages"]:
             return attempt(system.install_host_packages)
         case ["prepare"]:
-            return attempt(lambda: print(f"virtual Pi: {system.ready()}"))
+            return attempt(prepare)
         case ["run", *commands] if commands:
             return run(commands)
     print(__doc__, file=sys.stderr)
     return 2
+
+
+def prepare() -> None:
+    for suite in parts.SUITES.values():
+        print(f"virtual Pi: {system.ready(suite)}", flush=True)
 
 
 def attempt(work: Callable[[], None]) -> int:

@@ -11,6 +11,7 @@ from tests.hardware.board.hd44780 import Hd44780
 from tests.hardware.board.onewire import Ds18b20, OneWireBus
 from tests.hardware.board.pcf8574 import Pcf8574
 from tests.hardware.rig.machine import Init
+from tests.hardware.rig.parts import BOOKWORM, Suite
 from tests.hardware.rig.phone import until
 from tests.hardware.rig.virtual_pi import VirtualPi
 
@@ -35,13 +36,15 @@ class Bench:
     probes: DS18B20s `28-0000012345ab` and `28-0000012345cd`, on `wire`.
     """
 
-    def __init__(self, place: Path, *, forward: Iterable[int] = (), init: Init = "plain") -> None:
+    def __init__(
+        self, place: Path, *, forward: Iterable[int] = (), init: Init = "plain", suite: Suite = BOOKWORM
+    ) -> None:
         self.adc = Ads1115(0x48, clock=Looks())
         self.display = Pcf8574(0x27, Hd44780(20, 4))
         self.probes = [Ds18b20("0000012345ab", 21.5), Ds18b20("0000012345cd", -3.25)]
         self.wire = OneWireBus(self.probes)
         self.bus = I2cBus([self.adc, self.display, Ds2482(self.wire)])
-        self.pi = VirtualPi(place, self.bus, bridges=[0x18], forward=forward, init=init)
+        self.pi = VirtualPi(place, self.bus, bridges=[0x18], forward=forward, init=init, suite=suite)
 
     def __enter__(self) -> Self:
         self.pi.__enter__()

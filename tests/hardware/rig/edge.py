@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.hardware.rig import cache, parts
+from tests.hardware.rig import cache, system
+from tests.hardware.rig.parts import Suite
 from tests.hardware.rig.system import image
 
 REPOSITORY: Final = Path(__file__).parents[3]
 EXTRAS: Final = ("sensor", "inference", "alert", "pi")
+HERE: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 # pip evaluates environment markers for the machine and the Python that it runs on, whatever --platform says.
 PIP: Final = """
 import platform, runpy
@@ -24,7 +26,7 @@ runpy.run_module("pip", run_name="__main__")
 """
 
 
-def target(python: str = parts.PYTHON, glibc: int = parts.GLIBC) -> list[str]:
+def target(python: str, glibc: int) -> list[str]:
     """pip's words for aarch64 with a glibc up to 2.`glibc`: wheels only."""
     platforms = [*(f"manylinux_2_{n}_aarch64" for n in range(glibc, 16, -1)), "manylinux2014_aarch64"]
     words = [word for name in platforms for word in ("--platform", name)]
@@ -52,10 +54,13 @@ def requirements(extras: Sequence[str] = EXTRAS) -> list[str]:
     return sorted(found)
 
 
-def pip(arguments: Sequence[str], python: str = parts.PYTHON) -> str:
+def pip(arguments: Sequence[str], python: str) -> str:
     """What pip said, for the guest's platform. Raises NoRig with the end of that."""
+    verb, *words = arguments
+    if tuple(map(int, python.split("."))) > sys.version_info:
+        words.insert(0, "--ignore-requires-python")  # pip compares with the Python that it runs on
     done = subprocess.run(
-        [sys.executable, "-c", PIP.format(python=python), *arguments],
+        [sys.executable, "-c", PIP.format(python=python), verb, *words],
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -67,29 +72,38 @@ def pip(arguments: Sequence[str], python: str = parts.PYTHON) -> str:
     return done.stdout
 
 
-def dependencies() -> Path:
+def dependencies(suite: Suite) -> Path:
     """The image of what the edge extras need. Raises NoRig."""
     wanted = requirements()
-    place = cache.entry("edge", [wanted, target()])
+    words = target(suite.python, suite.glibc)
+    place = cache.entry(f"edge.{suite.name}", [wanted, words])
     with cache.lock():
         if not place.exists():
             with cache.building(place) as made:
                 folder = made / "site-packages"
-                pip(["install", "-q", "--no-warn-conflicts", "--target", str(folder), *target(), *wanted])
+                install(suite, [*words, *wanted], folder)
                 image(folder, made / "edge.img", spare_mb=40)
                 shutil.rmtree(folder)
     return place / "edge.img"
 
 
-def own_wheel(place: Path) -> Path:
+def install(suite: Suite, what: Sequence[str], folder: Path) -> None:
+    """Unpacked and compiled for the guest's Python. Raises NoRig."""
+    compiled = [] if suite.python == HERE else ["--no-compile"]
+    pip(["install", "-q", "--no-warn-conflicts", *compiled, "--target", str(folder), *what], suite.python)
+    if compiled:
+        system.compile_python(suite, folder, system.target(suite) / "python")
+
+
+def own_wheel(suite: Suite, place: Path) -> Path:
     """The image of this checkout's wheel, built and unpacked in `place`. Raises RuntimeError: it cannot be built."""
     try:
-        pip(["wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(REPOSITORY)])
+        pip(["wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(REPOSITORY)], HERE)
     except cache.NoRig as error:  # ours to mend, and no reason to skip
         raise RuntimeError(f"our own wheel: {error}") from error
     (wheel,) = place.glob("emberwatch-*.whl")
     folder = place / "emberwatch"
-    pip(["install", "-q", "--no-deps", "--no-index", "--target", str(folder), str(wheel)])
+    install(suite, ["--no-deps", "--no-index", str(wheel)], folder)
     python = (
         folder / "venv/bin/python"
     )  # what deploy/pi's units start: the guest's Python, with both images on its path

@@ -40,6 +40,7 @@ class Machine:
     Args:
         place: an empty folder of its own. `disk.img` in it is what the guest has as /var/lib/emberwatch; it outlives a
             power cut, so `cut_power()` and `boot()` show what the disk held. All other changes are forgotten.
+        suite: what it has installed.
         forward: guest ports to be reached from this host; `ports` then has their numbers here.
         init: "plain" (the agent alone, first command after some seconds) or "systemd".
     Attributes:
@@ -49,7 +50,13 @@ class Machine:
     """
 
     def __init__(
-        self, place: Path, *, forward: Iterable[int] = (), init: Init = "plain", memory_mb: int = 1024
+        self,
+        place: Path,
+        *,
+        suite: parts.Suite = parts.BOOKWORM,
+        forward: Iterable[int] = (),
+        init: Init = "plain",
+        memory_mb: int = 1024,
     ) -> None:
         self.place = place
         self.ports = dict(zip(forward, free_ports(len(list(forward))), strict=True))
@@ -57,8 +64,8 @@ class Machine:
         self.bluetooth = place / "bluetooth"
         self._init = init
         self._memory_mb = memory_mb
-        self._system = system.ready()
-        self._disks = [self._system / "system.img", edge.dependencies(), edge.own_wheel(place)]
+        self._system = system.ready(suite)
+        self._disks = [self._system / "system.img", edge.dependencies(suite), edge.own_wheel(suite, place)]
         self._disk = place / "disk.img"
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None

@@ -1,8 +1,28 @@
 """What the virtual Pi is made of: data only. A change here makes another cache entry: nothing stale is booted."""
 
+from dataclasses import dataclass
 from typing import Final
 
-SUITE: Final = "bookworm"  # what Raspberry Pi OS 12 is made from
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A release of Debian, from which one of Raspberry Pi OS is made.
+
+    Args:
+        python: minor version of its Python.
+        glibc: of 2.`glibc`, the newest that a wheel may ask for.
+        modules: of its kernel, beyond MODULES.
+    """
+
+    name: str
+    python: str
+    glibc: int
+    modules: tuple[str, ...] = ()
+
+
+BOOKWORM: Final = Suite("bookworm", "3.11", 36)  # Raspberry Pi OS 12
+TRIXIE: Final = Suite("trixie", "3.13", 41, ("drivers/power/sequencing",))  # 13, but no lgpio: no button
+SUITES: Final = {suite.name: suite for suite in (BOOKWORM, TRIXIE)}
 MIRROR: Final = "http://deb.debian.org/debian"
 KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 HOST_PACKAGES: Final = {  # command or file: Debian package that has it
@@ -40,6 +60,17 @@ LINKS: Final = {
 }
 COPIES: Final = {"etc/nsswitch.conf": "usr/share/libc-bin/nsswitch.conf"}
 LEFT_OUT: Final = ("usr/share/doc", "usr/share/man", "usr/share/locale")
+NOT_COMPILED: Final = (  # folders of wheels of which hardly anything is imported
+    "tests",
+    "google",
+    "markdown_it",
+    "pygments",
+    "quantization",
+    "rich",
+    "setuptools",
+    "tools",
+    "transformers",
+)
 MASKED_UNITS: Final = (  # what a boot would spend emulated seconds on
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -104,5 +135,3 @@ DEVICE_TREE: Final = (  # node, property, type (of fdtput), values: a Raspberry 
     ("/", "compatible", "s", ("raspberrypi,5-model-b", "brcm,bcm2712", "linux,dummy-virt")),
     ("/system", "linux,revision", "x", ("d04170",)),
 )
-GLIBC: Final = 36  # 2.36, bookworm's: the newest that a wheel may ask for
-PYTHON: Final = "3.11"  # bookworm's

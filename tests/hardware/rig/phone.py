@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from bumble import gatt_client
+from bumble import gatt_client, hci
 from bumble.controller import Controller
 from bumble.core import UUID
 from bumble.device import Connection, Device, Peer
@@ -74,9 +74,7 @@ class Air:
         self.link = LocalLink()  # type: ignore[no-untyped-call]
         self._transport = await open_transport(f"unix:{self._socket}")
         source, sink = self._transport.source, self._transport.sink
-        self._controller = Controller("pi", host_source=source, host_sink=sink, link=self.link, public_address=PI)
-        # The link finds a controller by its random address only: BlueZ uses the public one.
-        self._controller.random_address = Address(f"{PI}/P")
+        self._controller = _PiController("pi", host_source=source, host_sink=sink, link=self.link, public_address=PI)
 
     async def _close(self) -> None:
         await self._transport.close()
@@ -84,6 +82,40 @@ class Air:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _PiController(Controller):
+    """What Bumble's lacks for a kernel that connects to others.
+
+    Its link sends everything from the random address and finds receivers by it: the machine uses the public one, and
+    sets another random one for each scan. And a controller with extended advertising tells of a connection by the
+    Enhanced event, for which Linux waits 20 s before it connects to the next (Core 6.0 vol 4 part E 7.7.65.10).
+    """
+
+    @property
+    def random_address(self) -> Address:
+        return Address(f"{PI}/P")
+
+    @random_address.setter
+    def random_address(self, address: Address | str) -> None:
+        pass
+
+    def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
+        if isinstance(packet, hci.HCI_LE_Connection_Complete_Event):
+            packet = hci.HCI_LE_Enhanced_Connection_Complete_Event(
+                status=packet.status,
+                connection_handle=packet.connection_handle,
+                role=packet.role,
+                peer_address_type=packet.peer_address_type,
+                peer_address=packet.peer_address,
+                local_resolvable_private_address=Address.ANY,
+                peer_resolvable_private_address=Address.ANY,
+                connection_interval=packet.connection_interval,
+                peripheral_latency=packet.peripheral_latency,
+                supervision_timeout=packet.supervision_timeout,
+                central_clock_accuracy=packet.central_clock_accuracy,
+            )
+        super().send_hci_packet(packet)
 
 
 class Phone:

@@ -5,10 +5,12 @@ root, for the owners of files. Of the host nothing changes but that missing `HOS
 fetched with an apt that has folders of its own, so that no foreign architecture is ever added.
 """
 
+import lzma
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from tests.hardware.rig import cache, parts
@@ -20,14 +22,20 @@ Dir::Etc::SourceList "{place}/sources.list"; Dir::Etc::SourceParts "/dev/null";
 APT::Architecture "arm64"; APT::Architectures {{ "arm64"; }}; APT::Sandbox::User "root"; Acquire::Languages "none";
 APT::Install-Recommends "false"; APT::Get::Assume-Yes "true"; APT::Keep-Downloaded-Packages "true";
 """
-SOURCE = f"deb [signed-by={parts.KEYRING}] {parts.MIRROR} {parts.SUITE} main\n"
+SOURCE = f"deb [signed-by={parts.KEYRING}] {parts.MIRROR} {{suite}} main\n"
+COMPILE = """
+find "$0" '(' {leave} ')' -prune -o -name '*.py' -print0 |
+xargs -0 -n 50 -P "$(nproc)" qemu-aarch64-static -L "$1" "$2" -Im compileall -q
+"""
+COMPILES = ("ld-linux", "libc.so", "libm.so", "libz.so", "libexpat.so")  # what a Python needs that only compiles
 UNPACK = 'dpkg-deb --fsys-tarfile "$0" | tar -x --keep-directory-symlink -C "$1"'
 
 
-def target() -> Path:
-    """The cache entry of what is booted: system.img, vmlinuz, version, modules/ (the initial ramdisk's), busybox."""
+def target(suite: parts.Suite) -> Path:
+    """The cache entry of what is booted: system.img, vmlinuz, version, modules/ (the initial ramdisk's), busybox, and
+    in python/ the guest's Python, to compile with."""
     data = [
-        parts.SUITE,
+        astuple(suite),
         parts.SYSTEM_PACKAGES,
         parts.USERS,
         parts.GROUPS,
@@ -36,26 +44,26 @@ def target() -> Path:
         parts.LEFT_OUT,
         parts.KERNEL,
     ]
-    return cache.entry("system", [__doc__, data, parts.MODULES, parts.FIRST_MODULES, parts.MASKED_UNITS])
+    return cache.entry(f"system.{suite.name}", [__doc__, data, parts.MODULES, parts.FIRST_MODULES, parts.MASKED_UNITS])
 
 
-def ready() -> Path:
+def ready(suite: parts.Suite) -> Path:
     """What there is to boot; what is missing is built first, where that can be. Raises NoRig."""
     if os.environ.get("EMBERWATCH_RIG") == "off":
         raise cache.NoRig("the virtual Pi is switched off: EMBERWATCH_RIG=off")
     with cache.lock():  # a build may be going on
-        if not target().exists() or missing_packages():
-            build_missing()
-    return target()
+        if not target(suite).exists() or missing_packages():
+            build_missing(suite)
+    return target(suite)
 
 
-def build_missing() -> None:
+def build_missing(suite: parts.Suite) -> None:
     """Raises NoRig."""
     need_root("the virtual Pi")
     install_host_packages()
-    if not target().exists():
-        with cache.building(target()) as made:
-            build(made)
+    if not target(suite).exists():
+        with cache.building(target(suite)) as made:
+            build(suite, made)
 
 
 def missing_packages() -> list[str]:
@@ -83,31 +91,32 @@ def need_root(what: str) -> None:
         raise cache.NoRig(f"{what}: not there yet; run `sudo python3 -m tests.hardware.rig prepare` once")
 
 
-def build(made: Path) -> None:
+def build(suite: parts.Suite, made: Path) -> None:
     """Raises NoRig: a step failed; its text has the last lines of what it said."""
     root, place = made / "root", made / "apt"
-    own = apt(place)
+    own = apt(suite, place)
     command(["apt-get", "install", "-qq", "--download-only", "?essential", *parts.SYSTEM_PACKAGES], own)
     unpack(sorted((place / "archives").glob("*.deb")), root)
-    set_up(root)
-    version = add_kernel(root, place, made, own)
+    set_up(suite, root)
+    version = add_kernel(suite, root, place, made, own)
     shutil.copy(root / "usr/bin/busybox", made / "busybox")
     (made / "modules").mkdir()
     for number, name in enumerate(parts.FIRST_MODULES):
-        (found,) = (root / "usr/lib/modules" / version).rglob(f"{name}.ko")
-        shutil.copy(found, made / "modules" / f"{number:02}-{name}.ko")
+        for found in (root / "usr/lib/modules" / version).rglob(f"{name}.ko"):  # none: it is in the kernel itself
+            shutil.copy(found, made / "modules" / f"{number:02}-{name}.ko")
     (made / "version").write_text(version)
     image(root, made / "system.img", spare_mb=200)
+    keep_python(suite, root, made / "python")
     shutil.rmtree(root)
     shutil.rmtree(place)
 
 
-def apt(place: Path) -> dict[str, str]:
+def apt(suite: parts.Suite, place: Path) -> dict[str, str]:
     """The environment of an apt for the guest, with all that it knows in `place`."""
     for name in ("lists", "archives"):
         (place / name / "partial").mkdir(parents=True)
     (place / "status").touch()
-    (place / "sources.list").write_text(SOURCE)
+    (place / "sources.list").write_text(SOURCE.format(suite=suite.name))
     (place / "apt.conf").write_text(APT.format(place=place))
     own = {"APT_CONFIG": str(place / "apt.conf")}
     command(["apt-get", "update", "-qq"], own)
@@ -123,7 +132,7 @@ def unpack(packages: Sequence[Path], root: Path) -> None:
         command(["sh", "-ec", UNPACK, str(package), str(root)])
 
 
-def set_up(root: Path) -> None:
+def set_up(suite: parts.Suite, root: Path) -> None:
     """What the packages' scripts would have done, as far as it is needed here."""
     for name in ("passwd", "group"):
         shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
@@ -149,18 +158,31 @@ def set_up(root: Path) -> None:
         shutil.rmtree(root / name, ignore_errors=True)
     for unit in parts.MASKED_UNITS:
         (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
-    compile_python(root)
+    compile_python(suite, root / f"usr/lib/python{suite.python}", root)
 
 
-def compile_python(root: Path) -> None:
-    """The standard library, by the guest's own Python: the guest would do it at each boot."""
-    python = root / f"usr/bin/python{parts.PYTHON}"
-    library = root / f"usr/lib/python{parts.PYTHON}"
-    compiler = ["-m", "compileall", "-q", "-j0", "-s", str(root), "-p", "/", str(library)]
-    command(["qemu-aarch64-static", "-L", str(root), str(python), "-I", *compiler])
+def compile_python(suite: parts.Suite, folder: Path, root: Path) -> None:
+    """What is in a folder, by the guest's own Python (below `root`): the guest would do it at each boot."""
+    python = root / f"usr/bin/python{suite.python}"
+    leave = " -o ".join(f"-name {name}" for name in parts.NOT_COMPILED)
+    command(["sh", "-ec", COMPILE.format(leave=leave), str(folder), str(root), str(python)])
 
 
-def add_kernel(root: Path, place: Path, made: Path, own: Mapping[str, str]) -> str:
+def keep_python(suite: parts.Suite, root: Path, kept: Path) -> None:
+    """As much of it as compiles."""
+    name, libraries = f"python{suite.python}", "usr/lib/aarch64-linux-gnu"
+    (kept / libraries).mkdir(parents=True)
+    (kept / "usr/bin").mkdir()
+    (kept / "lib").symlink_to("usr/lib")
+    shutil.copy(root / "usr/bin" / name, kept / "usr/bin")
+    shutil.copytree(root / "usr/lib" / name, kept / "usr/lib" / name, symlinks=True)
+    shutil.copy(root / "usr/lib/ld-linux-aarch64.so.1", kept / "usr/lib")
+    for file in (root / libraries).iterdir():
+        if file.name.startswith(COMPILES):
+            shutil.copy(file, kept / libraries)
+
+
+def add_kernel(suite: parts.Suite, root: Path, place: Path, made: Path, own: Mapping[str, str]) -> str:
     """Its image to `made`, the modules that are wanted to `root`; return its version."""
     said = command(["apt-cache", "depends", "--important", parts.KERNEL], own)
     (package,) = [line.split()[1] for line in said.splitlines() if "Depends: linux-image-" in line]
@@ -169,15 +191,20 @@ def add_kernel(root: Path, place: Path, made: Path, own: Mapping[str, str]) -> s
     command(["dpkg-deb", "-x", str(deb), str(place / "kernel")])
     version = package.removeprefix("linux-image-")
     shutil.copy(place / "kernel/boot" / f"vmlinuz-{version}", made / "vmlinuz")
-    whole, kept = place / "kernel/lib/modules" / version, root / "usr/lib/modules" / version
-    for name in parts.MODULES:
+    (whole,) = (place / "kernel").glob(f"**/lib/modules/{version}")
+    for file in whole.rglob("*.ko.xz"):  # not by a kernel that is emulated
+        file.with_suffix("").write_bytes(lzma.decompress(file.read_bytes()))
+        file.unlink()
+    kept = root / "usr/lib/modules" / version
+    builtin = (whole / "modules.builtin").read_text().split()
+    for name in (*parts.MODULES, *suite.modules):
         found = whole / "kernel" / name
         if found.is_dir():
             shutil.copytree(found, kept / "kernel" / name, dirs_exist_ok=True)
         elif found.exists():
             (kept / "kernel" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(found, kept / "kernel" / name)
-        else:
+        elif f"kernel/{name}" not in builtin:
             raise cache.NoRig(f"{package} has no {name}: rig/parts.py names it in MODULES")
     for listing in whole.glob("modules.*"):
         shutil.copy(listing, kept)

@@ -11,6 +11,7 @@ from tests.hardware.board.cp2112 import Cp2112
 from tests.hardware.board.tiny_usb import TinyUsb
 from tests.hardware.board.usbip import Port
 from tests.hardware.rig.machine import HOST, Init, Machine
+from tests.hardware.rig.parts import BOOKWORM, Suite
 from tests.hardware.rig.phone import Air
 
 MODULES: Final = "i2c-dev vhci_hcd i2c-tiny-usb usbhid hid-cp2112 w1_therm ds2482 softdog"
@@ -67,8 +68,9 @@ class VirtualPi:
         bridges: Sequence[int] = (),
         forward: Iterable[int] = (),
         init: Init = "plain",
+        suite: Suite = BOOKWORM,
     ) -> None:
-        self.machine = Machine(place, forward=forward, init=init)
+        self.machine = Machine(place, suite=suite, forward=forward, init=init)
         self.bus = bus
         self.gpio = Cp2112()
         self.air = Air(self.machine.bluetooth)

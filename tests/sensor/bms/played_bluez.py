@@ -225,13 +225,14 @@ class PlayedBluez:
         in_range: who advertises and can be connected.
         hang: paths of devices of which Connect never answers.
         half: at the next connection only the service is found, without its characteristics.
+        early: what is found anew is shown after the word that it is all, not before.
     """
 
     def __init__(self, address: str, *peripherals: Peripheral) -> None:
         self._address = address
         self.in_range = list(peripherals)
         self.hang: set[str] = set()
-        self.half = False
+        self.half = self.early = False
         self.adapter = Adapter(self)
         self.devices: dict[str, Device] = {}
         self._characteristics: dict[str, list[Characteristic]] = {}
@@ -273,12 +274,10 @@ class PlayedBluez:
         peripheral = device.peripheral
         if peripheral.address not in self._characteristics:
             service = Service(device)
-            self.bus.export(service.path, service)
             count, self.half = 0 if self.half else len(peripheral.characteristics), False
             made = [Characteristic(device, service, i) for i in range(count)]
             self._characteristics[peripheral.address] = made
-            for characteristic in made:
-                self.bus.export(characteristic.path, characteristic)
+            asyncio.get_running_loop().call_later(2 * RESOLVES_S if self.early else 0, self._show, service, made)
         made = self._characteristics[peripheral.address]
 
         def notify(uuid: str, data: bytes) -> None:
@@ -288,6 +287,11 @@ class PlayedBluez:
 
         peripheral.notify = notify
         asyncio.get_running_loop().call_later(RESOLVES_S, device.all_found)
+
+    def _show(self, service: Service, made: list[Characteristic]) -> None:
+        assert self.bus is not None
+        for each in (service, *made):
+            self.bus.export(each.path, each)
 
     def leave(self, peripheral: Peripheral) -> None:
         """Out of range: the connection breaks, and BlueZ forgets the device."""

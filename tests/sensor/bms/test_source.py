@@ -168,6 +168,17 @@ async def test_a_search_for_services_that_broke_off_is_not_believed_for_ever(sys
         await watching.good()
 
 
+async def test_services_that_are_shown_too_late_are_there_the_next_time(system_bus: str, watch: Watch) -> None:
+    """As BlueZ 5.82 does: bleak finds none. BlueZ need not forget them, for it would be as late the next time."""
+    pack = jbd()
+    async with PlayedBluez(system_bus, pack) as bluez:
+        bluez.early = True
+        watching = watch(JBD)
+        await watching.fault("wrong_make")
+        await watching.good()
+        assert bluez.device(pack).connects == 2
+
+
 async def test_a_pack_with_a_password(system_bus: str, watch: Watch) -> None:
     async with PlayedBluez(system_bus, Jbd("A4:C1:38:00:00:01", "JBD-SP04S020", password="123456")):
         await watch(JBD.replace("probes: 2", "probes: 2, secret: '123456'")).good()

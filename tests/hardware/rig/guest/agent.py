@@ -5,6 +5,7 @@ One JSON object a line. Request: id, command (for bash), input, timeout_s. Reply
 Requests run side by side; replies come as each ends.
 """
 
+import io
 import json
 import os
 import signal
@@ -57,13 +58,16 @@ def run(request: dict[str, str], link: BinaryIO) -> None:
     }
     with answering:
         link.write(json.dumps(answer).encode() + b"\n")
+        link.flush()
 
 
 def main() -> None:
-    with port("agent").open("r+b", buffering=0) as link:
+    with port("agent").open("r+b", buffering=0) as raw:
+        link = io.BufferedWriter(raw)  # the port takes 32 KB at once
         link.write(b'{"id": 0, "code": 0, "out": "ready", "err": ""}\n')
+        link.flush()
         waiting = b""
-        while part := os.read(link.fileno(), 65536):
+        while part := os.read(raw.fileno(), 65536):
             *lines, waiting = (waiting + part).split(b"\n")
             for line in lines:
                 threading.Thread(target=run, args=(json.loads(line), link), daemon=True).start()
