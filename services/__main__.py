@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Ruff, mypy, pytest with three workers (they mostly wait), then the virtual Pi; with arguments, pytest alone."""
+    """Ruff, mypy, pytest with three workers (they mostly wait), the virtual Pi's core; with arguments, pytest alone."""
     if arguments:
         return pytest(*arguments)
     for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):

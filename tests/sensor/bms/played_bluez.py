@@ -290,8 +290,9 @@ class PlayedBluez:
 
     def _show(self, service: Service, made: list[Characteristic]) -> None:
         assert self.bus is not None
-        for each in (service, *made):
-            self.bus.export(each.path, each)
+        self.bus.export(service.path, service)
+        for characteristic in made:
+            self.bus.export(characteristic.path, characteristic)
 
     def leave(self, peripheral: Peripheral) -> None:
         """Out of range: the connection breaks, and BlueZ forgets the device."""
