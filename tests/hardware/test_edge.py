@@ -188,7 +188,7 @@ FAULTS = {  # converter and probes by turns: while one is tried, the other's ala
     ),
     "the bus is held": Fault(at("bus.held", True), at("bus.held", False), dict.fromkeys(ADC, "bus_locked|stale"), ()),
 }
-CORE = ("a probe is pulled", "the converter is unplugged")
+CORE = ("a wire of a pin is off", "the converter is unplugged")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.core] * (n in CORE)) for n in FAULTS])

@@ -28,8 +28,13 @@ wait_for() {{ for n in $(seq 1000); do [ -e $1 ] && return; sleep 0.05; done; ec
 ln -sf gpiochip1 /dev/gpiochip4
 """
 SEARCH: Final = """
-cd /sys/bus/w1/devices && echo -1 >w1_bus_master1/w1_master_search
-for n in $(seq 50); do sleep 0.2; [ $(ls -d 28-* 2>/dev/null | wc -l) = {wanted} ] && break; done
+cd /sys/bus/w1/devices && begun=$(cat w1_bus_master1/w1_master_attempts)
+for n in $(seq 0 49); do
+  [ $((n % 25)) = 0 ] && echo -1 >w1_bus_master1/w1_master_search  # which the kernel misses at the end of a search
+  sleep 0.2
+  [ $(cat w1_bus_master1/w1_master_attempts) = $begun ] && continue
+  [ $(ls -d 28-* 2>/dev/null | wc -l) = {wanted} ] && break
+done
 ls -d 28-* 2>/dev/null || true
 for probe in 28-*/features; do [ ! -e "$probe" ] || echo 2 >"$probe"; done  # as the udev rule of deploy/pi does
 """
