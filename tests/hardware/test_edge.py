@@ -251,6 +251,7 @@ def test_a_probe_that_repeats_itself_while_the_one_beside_it_cools_is_stuck(edge
     """At rest it may: the map says that these two are equally warm. (They cool: a probe that jumps up is a runaway.)"""
     front, back = edge.bench.probes
     edge.wait(edge.healthy, 60, "healthy rows before")
+    edge.wait(lambda: not edge.active("sensor_fault", PROBES[0]), 30, "no such alarm")
     front.stuck = round(WARM * 16)
     edge.wait_for_rows(2)
     assert edge.healthy()  # nothing has moved yet
