@@ -4,11 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hardware.edge import SERVICES, START_S, Edge, log, rest
-from tests.hardware.rig import cache
+from tests.hardware.edge import BROKER, SERVICES, START_S, Edge, log, new_bench, rest
 from tests.hardware.rig.bench import Bench
 
-BROKER = 1883
 TOO_BUSY = 4.0  # times slower than an idle computer
 PATIENCE_S = 1500  # building the root file system is in it
 # test_units and test_bms have machines of their own; the others share one, which at first is empty
@@ -34,11 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Booted, the board plugged in, the guest's local broker to be reached at `bench.pi.machine.ports[1883]`."""
-    try:
-        bench = Bench(tmp_path_factory.mktemp("virtual-pi"), forward=[BROKER])
-    except cache.NoRig as reason:
-        pytest.skip(str(reason))
-    with bench:
+    with new_bench(tmp_path_factory.mktemp("virtual-pi"), BROKER) as bench:
         log(f"booted in {bench.pi.machine.boot_s:.1f} s")
         bench.pi.plug_board()
         yield bench
@@ -54,7 +48,6 @@ def edge(bench: Bench) -> Iterator[Edge]:
         )
     rest(bench)
     bench.pi.switch_radio_on()
-    bench.pi.air.patience = machine.patience
     edge = Edge(bench)
     edge.start()
     with edge.listening():

@@ -6,9 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import pytest
+
+from tests.hardware.rig import cache
 from tests.hardware.rig.bench import Bench
+from tests.hardware.rig.machine import Init
+from tests.hardware.rig.parts import BOOKWORM, Suite
 from tests.hardware.rig.phone import until
 from tests.mqtt import Client
 
@@ -83,9 +89,10 @@ class Row:
 class Edge:
     """The services of a bench, and a client of their broker.
 
-    Class attributes: port (in the guest) and user of the broker that is listened to.
+    Class attributes: settings (emberwatch.yaml), port (in the guest) and user of the broker that is listened to.
     """
 
+    settings: ClassVar[str] = SETTINGS
     port: ClassVar[int] = BROKER
     user: ClassVar[tuple[str, str] | None] = None
 
@@ -110,7 +117,7 @@ class Edge:
 
     def configure(self) -> None:
         self.bench.pi.search_probes()
-        self.bench.pi.machine.write("/etc/emberwatch/emberwatch.yaml", SETTINGS)
+        self.bench.pi.machine.write("/etc/emberwatch/emberwatch.yaml", self.settings)
         self.bench.pi.machine.write("/etc/emberwatch/pi.yaml", WIRING)
 
     def restart(self, services: Sequence[str]) -> None:
@@ -256,6 +263,14 @@ class Edge:
 
     def healthy(self) -> bool:
         return bool(self.rows) and not self.rows[-1].quality
+
+
+def new_bench(place: Path, port: int, *, init: Init = "plain", suite: Suite = BOOKWORM) -> Bench:
+    """Not yet booted, a port of the guest's to be reached; where there can be none, the test is skipped."""
+    try:
+        return Bench(place, forward=[port], init=init, suite=suite)
+    except cache.NoRig as reason:
+        pytest.skip(str(reason))
 
 
 def rest(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 import yaml
 
-from tests.hardware.edge import SERVICES, SETTINGS, WIRING, Edge
+from tests.hardware.edge import SERVICES, SETTINGS, Edge
 from tests.hardware.rig.edge import REPOSITORY
 
 READER: Final = ("lan", "read-what-the-rig-says")
@@ -44,6 +44,9 @@ systemctl daemon-reload
 class Installed(Edge):
     """`prepare()` before the board is plugged in, then `start()`."""
 
+    settings: ClassVar[str] = json.dumps(
+        {part: of | MORE.get(part, {}) for part, of in yaml.safe_load(SETTINGS).items()}
+    )
     port: ClassVar[int] = PORT
     user: ClassVar[tuple[str, str] | None] = READER
 
@@ -51,15 +54,9 @@ class Installed(Edge):
         self.bench.pi.machine.run(PREPARE, input=base64.b64encode(files()).decode())
 
     def start(self, services: Sequence[str] = UNITS) -> None:
-        machine = self.bench.pi.machine
-        self.bench.pi.search_probes()
-        settings = yaml.safe_load(SETTINGS)
-        for part, more in MORE.items():
-            settings[part] |= more
-        machine.write("/etc/emberwatch/emberwatch.yaml", json.dumps(settings))
-        machine.write("/etc/emberwatch/pi.yaml", WIRING)
+        self.configure()
         units = " ".join(f"emberwatch-{name}" for name in services)
-        machine.run(f"systemctl start --no-block {units} poweroff-for-emberwatch.path")
+        self.bench.pi.machine.run(f"systemctl start --no-block {units} poweroff-for-emberwatch.path")
 
     def logs(self) -> str:
         return self.bench.pi.machine.run("journalctl -q --no-hostname -n 120 -u 'emberwatch-*'").out

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hardware.edge import RED, SERVICES, START_S, TELEMETRY, WARM, log, overcharged, rest
+from tests.hardware.edge import RED, SERVICES, START_S, TELEMETRY, WARM, log, new_bench, overcharged, rest
 from tests.hardware.installed import PORT, POWER, Installed
-from tests.hardware.rig import cache
-from tests.hardware.rig.bench import Bench
 
 pytestmark = pytest.mark.rig
 AGAIN = """
@@ -21,16 +19,11 @@ do sleep 2; done
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    try:
-        bench = Bench(tmp_path_factory.mktemp("installed"), forward=[PORT], init="systemd")
-    except cache.NoRig as reason:
-        pytest.skip(str(reason))
-    rest(bench)
-    with bench:
+    with new_bench(tmp_path_factory.mktemp("installed"), PORT, init="systemd") as bench:
+        rest(bench)
         node = Installed(bench)
         begin(node)
         bench.pi.switch_radio_on()
-        bench.pi.air.patience = bench.pi.machine.patience
         node.start()
         with node.listening():
             took = node.wait(lambda: set(SERVICES) <= node.status.keys() and node.healthy(), START_S, "good rows")

@@ -3,15 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
-from bumble.controller import Controller
 from bumble.core import UUID, AdvertisingData
-from bumble.device import Connection, Device
+from bumble.device import Connection
 from bumble.gatt import Characteristic, CharacteristicValue, Service
-from bumble.hci import Address
-from bumble.host import Host
-from bumble.transport.common import AsyncPipeSink
 
-from tests.hardware.rig.phone import Air
+from tests.hardware.rig.phone import Air, on_air
 
 PROPERTIES: Final = {
     "read": Characteristic.Properties.READ,
@@ -58,10 +54,7 @@ class Peripheral:
         self._air.wait(self._end(), 10)
 
     async def _begin(self) -> None:
-        self._controller = Controller(self._name, link=self._air.link)
-        self._controller.random_address = Address(self._address)
-        sink = AsyncPipeSink(self._controller)
-        self._device = Device(self._name, address=Address(self._address), host=Host(self._controller, sink))
+        self._controller, self._device = on_air(self._air, self._name, self._address)
         offered = [self._offer(uuid, words) for uuid, words in self._characteristics.items()]
         self._notifies = next(one for one in offered if one.uuid == short(self._answers_on))
         self._device.add_service(Service(short(self._service), offered))

@@ -118,6 +118,13 @@ class _PiController(Controller):
         super().send_hci_packet(packet)
 
 
+def on_air(air: Air, name: str, address: str) -> tuple[Controller, Device]:
+    """A device that is not yet powered, and its controller."""
+    controller = Controller(name, link=air.link)
+    controller.random_address = Address(address)
+    return controller, Device(name, address=Address(address), host=Host(controller, AsyncPipeSink(controller)))
+
+
 class Phone:
     """A phone.
 
@@ -140,10 +147,8 @@ class Phone:
 
     @classmethod
     async def open(cls, air: Air, address: str, io: IoCapability) -> "Phone":
-        controller = Controller(f"phone {address}", link=air.link)
-        controller.random_address = Address(address)
         vars(gatt_client)["GATT_REQUEST_TIMEOUT"] = round(ATT_S * air.patience)
-        device = Device("phone", address=Address(address), host=Host(controller, AsyncPipeSink(controller)))
+        _, device = on_air(air, f"phone {address}", address)
         device.keystore = MemoryKeyStore()
         phone = cls(air, device)
         mitm = io is not IoCapability.NO_OUTPUT_NO_INPUT

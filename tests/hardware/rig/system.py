@@ -102,8 +102,8 @@ def build(suite: parts.Suite, made: Path) -> None:
     shutil.copy(root / "usr/bin/busybox", made / "busybox")
     (made / "modules").mkdir()
     for number, name in enumerate(parts.FIRST_MODULES):
-        for found in (root / "usr/lib/modules" / version).rglob(f"{name}.ko"):  # none: it is in the kernel itself
-            shutil.copy(found, made / "modules" / f"{number:02}-{name}.ko")
+        (found,) = (root / "usr/lib/modules" / version).rglob(f"{name}.ko")
+        shutil.copy(found, made / "modules" / f"{number:02}-{name}.ko")
     (made / "version").write_text(version)
     image(root, made / "system.img", spare_mb=200)
     keep_python(suite, root, made / "python")

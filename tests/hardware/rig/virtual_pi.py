@@ -112,6 +112,7 @@ class VirtualPi:
         """BlueZ, with this host's air as its radio; again after each boot."""
         self._radio.close()
         self._radio.enter_context(self.air)
+        self.air.patience = self.machine.patience
         self.machine.run(textwrap.dedent(RADIO))
 
     def cut_power(self) -> None:
